@@ -1,0 +1,67 @@
+"""Wiring: from a spec, its runtime and the live parts to the Starlette app."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from agent_service.contract import AgentSpec
+from agent_service.endpoints import Endpoints
+from agent_service.execute import Execute
+from agent_service.http.guards import HostGuard, RequestIds, TokenGuard
+from agent_service.lifecycle import Lifecycle
+from agent_service.logs import LogReader
+from agent_service.problems import Problems
+from agent_service.runtimes.protocol import Runtime
+from agent_service.tasks import Tasks
+
+
+def build_app(
+    spec: AgentSpec,
+    runtime: Runtime,
+    *,
+    lifecycle: Lifecycle,
+    tasks: Tasks,
+    instance_id: str,
+    started_at: datetime,
+    read_log: LogReader,
+    tokens: Collection[str] = (),
+    bound_host: str = "127.0.0.1",
+) -> Starlette:
+    """The adapter's HTTP service. Opening and closing the runtime is the caller's, as is the drain.
+
+    `tokens`: those valid for /execute, /action and /logs; none means that no token is asked for.
+    """
+    problems = Problems(spec.id, lifecycle)
+    endpoints = Endpoints(
+        spec,
+        lifecycle,
+        tasks,
+        instance_id=instance_id,
+        started_at=started_at,
+        supports_streaming=runtime.supports_streaming,
+        read_log=read_log,
+    )
+    guarded = [Middleware(TokenGuard, tokens=tokens, problems=problems)]
+    app = Starlette(
+        routes=[
+            Route("/health", endpoints.health),
+            Route("/info", endpoints.info),
+            Route("/status", endpoints.status),
+            Route("/metrics", endpoints.metrics),
+            Route("/logs", endpoints.logs, middleware=guarded),
+            Route("/action", endpoints.action, methods=["POST"], middleware=guarded),
+            Route("/execute", Execute(spec, runtime, tasks, problems).endpoint, methods=["POST"], middleware=guarded),
+        ],
+        middleware=[
+            Middleware(RequestIds, problems=problems),
+            Middleware(HostGuard, bound_host=bound_host, problems=problems),
+        ],
+        exception_handlers=problems.handlers(),
+    )
+    app.router.redirect_slashes = False
+    return app

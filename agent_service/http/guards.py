@@ -1,0 +1,154 @@
+"""What stands before every endpoint, as plain ASGI: request ids, the Host allow-list and the token."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import socket
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agent_service.contract import TOKEN_HEADER
+from agent_service.errors import ForeignOrigin, Refusal, TokenRequired, WrongHost
+from agent_service.http.request_context import bind, request_context
+
+log = structlog.stdlib.get_logger(__name__)
+
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+class ProblemResponses(Protocol):
+    """How this side answers with a problem document."""
+
+    def response(self, error: Refusal) -> Response: ...
+
+    def internal(self) -> Response: ...
+
+
+class RequestIds:
+    """Outermost: binds the ids for the log, puts them on every answer, and answers when anything else failed."""
+
+    def __init__(self, app: ASGIApp, problems: ProblemResponses) -> None:
+        self._app = app
+        self._problems = problems
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        context = request_context(Headers(scope=scope))
+        bind(context, scope)
+        started = False
+
+        async def send_with_ids(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", []), *context.headers()]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=context.request_id, trace_id=context.trace_id):
+            try:
+                await self._app(scope, receive, send_with_ids)
+            except Exception:
+                log.exception("Request failed", method=scope["method"], path=scope["path"])
+                if started:
+                    raise
+                await self._problems.internal()(scope, receive, send_with_ids)
+
+
+class HostGuard:
+    """Refuses requests that a browser was tricked into: a Host that is not ours (DNS rebinding), a foreign Origin.
+
+    `also`: further names by which this server may be called.
+    """
+
+    def __init__(self, app: ASGIApp, bound_host: str, problems: ProblemResponses, also: Collection[str] = ()) -> None:
+        self._app = app
+        self._problems = problems
+        names, self._any_address = allowed_names(bound_host)
+        self._names = names | {name.lower() for name in also}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(Headers(scope=scope)) if scope["type"] == "http" else None
+        if refusal is None:
+            await self._app(scope, receive, send)
+        else:
+            await self._problems.response(refusal)(scope, receive, send)
+
+    def _refusal(self, headers: Headers) -> Refusal | None:
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or not self._allowed(host_name(hosts[0])):
+            return WrongHost(
+                f"The Host header {', '.join(hosts)!r} is not one of this server's; "
+                f"use one of {', '.join(sorted(self._names))}."
+            )
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2].lower() != hosts[0].lower():
+            return ForeignOrigin("The request comes from a page of another site; send it without an Origin header.")
+        return None
+
+    def _allowed(self, name: str) -> bool:
+        return name in self._names or (self._any_address and _is_address(name.strip("[]")))
+
+
+class TokenGuard:
+    """Demands one of the valid tokens; with none configured everybody may pass. `also`: another way to be known."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        tokens: Collection[str],
+        problems: ProblemResponses,
+        also: Callable[[Scope], bool] = lambda _: False,
+    ) -> None:
+        self._app = app
+        self._tokens = [token.encode() for token in tokens]
+        self._problems = problems
+        self._also = also
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._tokens or self._matches(Headers(scope=scope).get(TOKEN_HEADER, "")) or self._also(scope):
+            await self._app(scope, receive, send)
+            return
+        refusal = TokenRequired(f"Send the manager's token in the {TOKEN_HEADER} header; it was missing or wrong.")
+        await self._problems.response(refusal)(scope, receive, send)
+
+    def _matches(self, header: str) -> bool:
+        given = header.encode("latin-1")
+        # All are compared, so that the time taken does not tell which of them was close.
+        return any([hmac.compare_digest(given, token) for token in self._tokens])
+
+
+def allowed_names(bound_host: str) -> tuple[frozenset[str], bool]:
+    """The Host names that are ours, and whether any literal address is (when bound to all of them)."""
+    bound = f"[{bound_host}]" if ":" in bound_host else bound_host
+    if not is_wildcard(bound_host):
+        return LOOPBACK_NAMES | {bound.lower()}, False
+    return LOOPBACK_NAMES | {socket.gethostname().lower()}, True
+
+
+def is_wildcard(host: str) -> bool:
+    """Bound to every address of the machine."""
+    return _is_address(host) and ipaddress.ip_address(host).is_unspecified
+
+
+def host_name(authority: str) -> str:
+    """`authority` without its port, in lower case: `[::1]:80` → `[::1]`."""
+    name, colon, port = authority.rpartition(":")
+    if not colon or not (port.isdigit() or port == "") or (":" in name and not name.endswith("]")):
+        name = authority
+    return name.lower()
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,207 @@
+"""How one adapter is started: a spec, an address and a manager, from the environment and the command line."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from agent_service import contract
+from agent_service.contract import AdapterStatus, AgentSpec, InstanceId, ServiceUrl
+from agent_service.errors import ConfigError
+
+LOOPBACK = "127.0.0.1"
+
+# Options that are keys of the spec; argv wins over the environment.
+_SPEC_OPTIONS = (
+    "id",
+    "name",
+    "description",
+    "entry_point",
+    "default_model",
+    "metadata",
+    "drain_timeout_seconds",
+    "max_concurrency",
+    "max_queue",
+)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """All that a start needs. `managed`: the manager started this process and will start its successor."""
+
+    spec: AgentSpec
+    instance_id: str
+    host: str = LOOPBACK
+    port: int = 0
+    manager_url: str | None = None
+    log_file: Path | None = None
+    initial_status: AdapterStatus = AdapterStatus.RUNNING
+    managed: bool = False
+    token: str | None = field(default=None, repr=False)
+    token_previous: str | None = field(default=None, repr=False)
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Every token that is valid now; none of them when tokens are off."""
+        return tuple(token for token in (self.token, self.token_previous) if token) if self.token else ()
+
+
+def read_launch(argv: Sequence[str], environ: Mapping[str, str]) -> Launch:
+    """The launch that argv and the environment ask for; argv wins.
+
+    Raises `ConfigError` for what the environment got wrong; exits with status 2 for what argv got wrong.
+    """
+    parser = _parser()
+    options = vars(parser.parse_args(argv))
+    base = _base_spec(environ)
+    given = {name: options[name] for name in _SPEC_OPTIONS if name in options}
+    if "id" not in base and "id" not in given:
+        parser.error("--id is required: the id of the agent, lower-case letters, digits, - and _")
+    try:
+        spec = _spec({**base, **given})
+        host = options.get("host") or environ.get(contract.ENV_HOST) or LOOPBACK
+        manager_url = options.get("manager_url") or environ.get(contract.ENV_MANAGER_URL)
+        if manager_url is not None:
+            _check(ServiceUrl, manager_url, "The manager's URL")
+    except ConfigError as error:
+        if given or "manager_url" in options:
+            parser.error(str(error))
+        raise
+    log_file = options.get("log_file") or environ.get(contract.ENV_LOG_FILE)
+    launch = Launch(
+        spec=spec,
+        instance_id=_instance_id(spec, environ),
+        host=host,
+        port=options["port"] if "port" in options else _port(environ.get(contract.ENV_PORT, "0")),
+        manager_url=manager_url.rstrip("/") if manager_url else None,
+        log_file=Path(log_file) if log_file else None,
+        initial_status=_initial_status(environ.get(contract.ENV_INITIAL_STATUS, "running")),
+        managed=contract.ENV_SPEC in environ,
+        token=environ.get(contract.ENV_TOKEN) or None,
+        token_previous=environ.get(contract.ENV_TOKEN_PREVIOUS) or None,
+    )
+    _refuse_open_door(launch)
+    return launch
+
+
+def is_loopback(host: str) -> bool:
+    """`host` can be reached from this machine only."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m agent_service",
+        description="Serve one agent over HTTP.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--id", help="id of the agent: lower-case letters, digits, - and _")
+    add("--name", help="name for people; the id when absent")
+    add("--description", help="what the agent does, in a sentence")
+    add("--entry-point", help="dummy (the default) or package.module:attribute")
+    add("--default-model", help="the model that the agent uses, shown by /info")
+    add("--metadata", type=_json_object, metavar="JSON", help="a JSON object, shown by /info and told the manager")
+    add("--drain-timeout-seconds", type=float, metavar="S", help="how long a stop waits for tasks in flight (30)")
+    add("--max-concurrency", type=int, metavar="N", help="tasks that run at once (256)")
+    add("--max-queue", type=int, metavar="N", help="tasks that wait for a slot (1024)")
+    add("--host", help=f"address to bind ({LOOPBACK}); any but loopback needs {contract.ENV_TOKEN}")
+    add("--port", type=_port_option, help="port to bind; 0, the default, lets the operating system pick one")
+    add("--manager-url", metavar="URL", help="manager to register with; none when absent")
+    add("--log-file", metavar="PATH", help="file that gets a copy of everything on stdout and stderr")
+    return parser
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = from_json(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not valid JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("not a JSON object")
+    return value
+
+
+def _port_option(text: str) -> int:
+    try:
+        return _port(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _base_spec(environ: Mapping[str, str]) -> dict[str, Any]:
+    text = environ.get(contract.ENV_SPEC)
+    if text is None:
+        agent_id = environ.get(contract.ENV_AGENT_ID)
+        return {"id": agent_id} if agent_id else {}
+    try:
+        value = from_json(text)
+    except ValueError as error:
+        raise ConfigError(f"{contract.ENV_SPEC} is not valid JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{contract.ENV_SPEC} is not a JSON object; it must hold an agent's spec.")
+    return _spec(value).model_dump(by_alias=False)
+
+
+def _spec(value: Mapping[str, Any]) -> AgentSpec:
+    try:
+        return AgentSpec.model_validate({"name": value.get("id"), **value})
+    except ValidationError as error:
+        raise ConfigError(f"The agent's spec is wrong: {_sentence(error)}.") from error
+
+
+def _sentence(error: ValidationError) -> str:
+    parts = (
+        f"{'.'.join(map(str, item['loc'])) or 'value'}: {item['msg']}, found {item['input']!r:.100}"
+        for item in error.errors(include_url=False)
+    )
+    return "; ".join(parts)
+
+
+def _check(kind: Any, value: str, name: str) -> None:
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise ConfigError(f"{name} {value!r} is wrong: {error.errors(include_url=False)[0]['msg']}.") from error
+
+
+def _instance_id(spec: AgentSpec, environ: Mapping[str, str]) -> str:
+    given = environ.get(contract.ENV_INSTANCE_ID)
+    if not given:
+        return f"{spec.id}-{uuid.uuid4().hex[:12]}"
+    _check(InstanceId, given, contract.ENV_INSTANCE_ID)
+    return given
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65_535):
+        raise ConfigError(f"The port {text!r} is not a whole number from 0 to 65535; 0 lets the system pick one.")
+    return int(text)
+
+
+def _initial_status(text: str) -> AdapterStatus:
+    if text not in (AdapterStatus.RUNNING, AdapterStatus.PAUSED):
+        raise ConfigError(f"{contract.ENV_INITIAL_STATUS} is {text!r}; set it to running or paused.")
+    return AdapterStatus(text)
+
+
+def _refuse_open_door(launch: Launch) -> None:
+    if launch.token is None and not is_loopback(launch.host):
+        raise ConfigError(
+            f"Refusing to bind {launch.host} without a token: everybody who reaches it could run the agent. "
+            f"Set {contract.ENV_TOKEN}, or bind {LOOPBACK}."
+        )

@@ -1,0 +1,193 @@
+"""The log: structlog JSON lines on stdout, whoever writes them, and how /logs reads them back.
+
+Started by the manager, stdout and stderr are the agent's log file already. Alone with a log file, both are copied into
+it, so that prints and tracebacks land there as well. Alone without one, the newest lines are kept in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import sys
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from agent_service.contract import rfc3339
+from agent_service.lifecycle import utc_now
+from agent_service.log_tail import tail
+
+REMEMBERED_LINES = 1000
+REDACTED = "[redacted]"
+
+LogReader = Callable[[int], Awaitable[list[str]]]
+"""Gives the newest N lines, oldest first. Raises OSError."""
+
+# Libraries whose INFO lines say once per request what our own lines say.
+QUIET = ("httpcore", "httpx", "uvicorn", "uvicorn.error")
+
+
+def configure_logging(
+    *,
+    agent_id: str,
+    instance_id: str,
+    secrets: Collection[str] = (),
+    log_file: Path | None = None,
+    copy: bool = False,
+) -> LogReader:
+    """Send structlog, stdlib logging and uncaught exceptions to stdout as JSON lines.
+
+    Called once, by a process's entry. The answer reads the newest lines: from `log_file`, or from memory where there is
+    none. `copy`: stdout is not that file, so it gets a copy. Raises OSError when it cannot be opened.
+    """
+    _make_output_prompt()
+    read_log: LogReader
+    handlers: list[logging.Handler]
+    if log_file is None:
+        memory = MemoryLog(REMEMBERED_LINES)
+        handlers, read_log = [memory], memory.read
+    else:
+        handlers, read_log = [], file_reader(log_file)
+        if copy:
+            file = log_file.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+            sys.stdout, sys.stderr = Tee(sys.stdout, file), Tee(sys.stderr, file)
+    _install([logging.StreamHandler(sys.stdout), *handlers], processors(agent_id, instance_id, secrets))
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
+    return read_log
+
+
+def file_reader(path: Path) -> LogReader:
+    """Reads the newest lines of a file."""
+
+    async def read(lines: int) -> list[str]:
+        return await asyncio.to_thread(tail, path, lines)
+
+    return read
+
+
+def processors(agent_id: str, instance_id: str, secrets: Collection[str]) -> list[Processor]:
+    """What every line goes through before it is rendered."""
+
+    def identify(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        first = {"timestamp": rfc3339(utc_now()), "level": event.get("level"), "event": event.get("event")}
+        return {**first, "agent_id": agent_id, "instance_id": instance_id, **event}
+
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        identify,
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        Redactor(secrets),
+    ]
+
+
+class Redactor:
+    """Replaces known secrets in every value of a log line."""
+
+    def __init__(self, secrets: Collection[str]) -> None:
+        self._secrets = [secret for secret in secrets if secret]
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        return {key: self._clean(value) if not key.startswith("_") else value for key, value in event.items()}
+
+    def _clean(self, value: Any) -> Any:
+        match value:
+            case None | bool() | int() | float():
+                return value
+            case dict():
+                return {self._clean(str(key)): self._clean(item) for key, item in value.items()}
+            case list() | tuple() | set():
+                return [self._clean(item) for item in value]
+        text = str(value)
+        for secret in self._secrets:
+            text = text.replace(secret, REDACTED)
+        return text
+
+
+class MemoryLog(logging.Handler):
+    """The newest rendered lines, in memory."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._lines: deque[str] = deque(maxlen=size)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(self.format(record))
+
+    async def read(self, lines: int) -> list[str]:
+        """The newest `lines`, oldest first."""
+        return list(self._lines)[-lines:]
+
+
+class Tee(io.TextIOBase):
+    """A text stream whose writes go to a file as well."""
+
+    def __init__(self, stream: TextIO, copy: TextIO) -> None:
+        self._stream = stream
+        self._copy = copy
+
+    def write(self, text: str) -> int:
+        self._copy.write(text)
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        self._copy.flush()
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+
+def _make_output_prompt() -> None:
+    """Whole lines at once, never an encoding error: an agent's print shows while the agent still runs."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def _install(handlers: Sequence[logging.Handler], chain: list[Processor]) -> None:
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=chain,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.JSONRenderer(),
+        ],
+    )
+    for handler in handlers:
+        handler.setFormatter(formatter)
+    logging.basicConfig(handlers=handlers, level=logging.INFO, force=True)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *chain,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    structlog.stdlib.get_logger(__name__).critical("Uncaught exception", exc_info=(kind, error, trace))
+
+
+def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is not None and args.exc_type is not SystemExit:
+        _log_uncaught(args.exc_type, args.exc_value, args.exc_traceback)
