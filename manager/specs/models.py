@@ -1,0 +1,166 @@
+"""The config file as models: one agent, and the document that holds them. The JSON Schema comes from here."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, ValidationInfo, WithJsonSchema, field_validator
+
+from agent_service.contract import AgentId, AgentSpec
+from manager.settings import AgentSettings, RuntimeSettings, StrictCamelModel
+from manager.specs.redaction import shown
+
+DUMMY = "dummy"
+RESERVED_ENV_PREFIXES = ("AGENT_", "MANAGER_TOKEN")
+
+# What the contract names and a later version brings: refused with a plain word rather than as a typing error.
+LATER_KEYS = frozenset({"definition", "instances", "limits", "preload", "dependsOn"})
+LATER_ENTRY_POINTS = frozenset({"react"})
+
+
+def _no_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("take out the NUL character, which no operating system passes to a process")
+    return value
+
+
+def _env_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError("name it with letters, digits and '_', not beginning with a digit")
+    if name.upper().startswith(RESERVED_ENV_PREFIXES):
+        raise ValueError("choose another name: AGENT_* and MANAGER_TOKEN* are what the manager tells an agent")
+    return name
+
+
+def _is_dotted_name(text: str) -> bool:
+    return all(part.isidentifier() and not keyword.iskeyword(part) for part in text.split("."))
+
+
+def _entry_point(value: str) -> str:
+    if value in LATER_ENTRY_POINTS:
+        raise ValueError(
+            f"{value!r} is not available in this version; use 'dummy', 'package.module:attribute' or command"
+        )
+    module, colon, attribute = value.partition(":")
+    if value == DUMMY or (colon and _is_dotted_name(module) and _is_dotted_name(attribute)):
+        return value
+    raise ValueError("write 'dummy' or 'package.module:attribute'; another language's program goes into command")
+
+
+ProcessText = Annotated[str, AfterValidator(_no_nul)]
+EntryPoint = Annotated[
+    str,
+    AfterValidator(_entry_point),
+    # Looser than the check, so that an editor refuses nothing that is right.
+    WithJsonSchema({"type": "string", "pattern": r"^(dummy|[^\s:.][^\s:]*:[^\s:.][^\s:]*)$"}),
+]
+EnvName = Annotated[str, AfterValidator(_env_name)]
+Env = Annotated[
+    dict[EnvName, ProcessText],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": "^(?!AGENT_|MANAGER_TOKEN)[A-Za-z_][A-Za-z0-9_]*$"},
+            "additionalProperties": {"type": "string"},
+        }
+    ),
+]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+
+
+def _default_entry_point(data: dict[str, Any]) -> str | None:
+    return None if data.get("command") else DUMMY
+
+
+class AgentConfig(AgentSettings):
+    """One agent of the fleet, every value in place: what the file leaves out comes from `runtime`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "properties": {"command": {"type": "array"}, "entryPoint": {"type": "string"}},
+                "required": ["command", "entryPoint"],
+            }
+        }
+    )
+
+    id: AgentId = Field(
+        description="The agent's name in URLs, logs and files: 1 to 63 of a-z, 0-9, '-' and '_'; unique."
+    )
+    name: str = Field(
+        default_factory=lambda data: str(data["id"]),
+        min_length=1,
+        max_length=200,
+        description="The agent's name for people; the id when absent.",
+    )
+    description: str = Field(default="", max_length=10_000, description="What the agent does, in a sentence.")
+    command: tuple[ProcessText, ...] | None = Field(
+        default=None,
+        min_length=1,
+        strict=False,
+        description="Instead of entryPoint: any executable that speaks the adapter API, and its arguments.",
+    )
+    entry_point: EntryPoint | None = Field(
+        default_factory=_default_entry_point,
+        description="'dummy' (the default), or 'package.module:attribute': a callable, a graph or a Runnable.",
+    )
+    port: Port | None = Field(
+        default=None, description="Where the agent always listens; a free port at every start when absent."
+    )
+    metadata: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Anything that clients and people should know; the manager ignores it."
+    )
+    default_model: str | None = Field(
+        default=None, min_length=1, max_length=200, description="The model that the agent says it uses."
+    )
+    env: Env = Field(
+        default_factory=dict,
+        description="Environment variables of the agent's process; a value may be env:NAME or file:PATH.",
+    )
+    autostart: bool = Field(default=True, description="Whether the manager starts the agent with the fleet.")
+
+    @field_validator("command")
+    @classmethod
+    def _command_names_a_program(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and not value[0].strip():
+            raise ValueError("its first element must name an executable")
+        return value
+
+    @field_validator("entry_point")
+    @classmethod
+    def _entry_point_or_command(cls, value: str | None, info: ValidationInfo) -> str | None:
+        has_command = bool(info.data.get("command"))
+        if value is not None and has_command:
+            raise ValueError("keep either entryPoint or command, not both")
+        if value is None and not has_command:
+            raise ValueError("leave it out for a dummy, or write 'package.module:attribute'")
+        return value
+
+    def spec(self) -> AgentSpec:
+        """What the agent's adapter is told: everything but how its process is started and looked after."""
+        return AgentSpec(**self.model_dump(by_alias=False, include=set(AgentSpec.model_fields)))
+
+    def to_public(self) -> dict[str, Any]:
+        """The agent as in the file, defaults filled in: references as such, secrets hidden, what is unset left out."""
+        public = self.model_dump(mode="json")
+        public["env"] = {name: shown(name, value) for name, value in self.env.items()}
+        return {key: value for key, value in public.items() if value is not None}
+
+
+class ConfigDocument(StrictCamelModel):
+    """The whole file."""
+
+    model_config = ConfigDict(title="agent-manager: agents.config.json")
+
+    schema_: str = Field(
+        default="", alias="$schema", description="Where editors find the schema of this file; not read."
+    )
+    runtime: RuntimeSettings = Field(
+        default_factory=RuntimeSettings,
+        description="What the fleet runs with; AGENT_MANAGER_… environment variables override it.",
+    )
+    agents: tuple[AgentConfig, ...] = Field(
+        default=(), strict=False, description="The agents, in the order in which they are listed."
+    )

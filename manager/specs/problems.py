@@ -1,0 +1,140 @@
+"""What is wrong with a part of the config, as issues: where, what was found, what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from manager.errors import ConfigIssue
+from manager.specs.document import json_path
+from manager.specs.models import LATER_KEYS
+from manager.specs.redaction import HIDDEN, brief
+
+# Told already: unknown keys by `unknown_keys`, and why a default that is made from other fields was not made.
+_TOLD = frozenset({"extra_forbidden", "default_factory_not_called"})
+
+_SENTENCES = {
+    "missing": "it is required",
+    "float_type": "a number is allowed",
+    "int_type": "a whole number is allowed",
+    "bool_type": "true or false is allowed",
+    "string_type": "text is allowed",
+    "dict_type": "an object is allowed",
+    "tuple_type": "an array is allowed",
+    "model_type": "an object is allowed",
+    "string_pattern_mismatch": "1 to 63 lower-case letters, digits, '-' and '_' are allowed",
+    "string_too_short": "text that is not empty is allowed",
+    "too_short": "an array with at least one element is allowed",
+    "recursion_depth_exceeded": "flatten it, it is nested too deep",
+    "finite_number": "a finite number is allowed",
+}
+
+
+def keys_of(model: type[BaseModel]) -> dict[str, str]:
+    """`{key in the file: field name}` of a model."""
+    return {field.alias or name: name for name, field in model.model_fields.items()}
+
+
+def unknown_keys(model: type[BaseModel], value: object, path: str) -> Iterator[ConfigIssue]:
+    """An issue for each key, at any depth of `value`, that `model` does not have."""
+    if not isinstance(value, dict):
+        return
+    keys = keys_of(model)
+    for key, member in value.items():
+        here = json_path(path, key)
+        if key not in keys:
+            yield ConfigIssue(here, *_unknown(key, list(keys)))
+            continue
+        nested = _model_in(model.model_fields[keys[key]].annotation)
+        if nested and isinstance(member, list):
+            for index, element in enumerate(member):
+                yield from unknown_keys(nested, element, json_path(here, index))
+        elif nested:
+            yield from unknown_keys(nested, member, here)
+
+
+def _unknown(key: str, keys: list[str]) -> tuple[str, str]:
+    if key in LATER_KEYS:
+        return "a key of a later version", f"{key!r} is not available in this version; remove it"
+    by_lower_case = {known.lower(): known for known in keys}
+    # Without underscores drain_timeout_seconds is as near as can be.
+    close = difflib.get_close_matches(key.replace("_", "").lower(), by_lower_case, n=1)
+    if close:
+        return "an unknown key", f"did you mean {by_lower_case[close[0]]!r}?"
+    return "an unknown key", f"remove it; allowed are {', '.join(keys)}"
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field is or holds: `Model`, `tuple[Model, ...]`."""
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def issues_of(
+    error: ValidationError,
+    model: type[BaseModel],
+    path: str,
+    overridden: Mapping[tuple[str, ...], tuple[str, str]] | None = None,
+) -> Iterator[ConfigIssue]:
+    """`error`, raised by `model`, for a reader of the file.
+
+    `overridden` maps a location to the environment variable that set it and that variable's text.
+    """
+    for details in error.errors(include_url=False):
+        if details["type"] in _TOLD:
+            continue
+        location = _location(model, details["loc"])
+        for prefix, (variable, text) in (overridden or {}).items():
+            if location[: len(prefix)] == prefix:
+                yield ConfigIssue(variable, brief(variable, text), _allowed(details))
+                break
+        else:
+            yield ConfigIssue(_path(path, location), _found(details, location), _allowed(details))
+
+
+def _location(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Pydantic's location in the file's spelling: a wrong default is reported under its field's Python name."""
+    if not loc or not isinstance(loc[0], str):
+        return loc
+    keys = keys_of(model)
+    name = keys.get(loc[0], loc[0])
+    field = model.model_fields.get(name)
+    if field is None:
+        return loc
+    nested = _model_in(field.annotation)
+    rest = _location(nested, loc[1:]) if nested else loc[1:]
+    return (field.alias or name, *(part for part in rest if part != "[key]"))
+
+
+def _path(path: str, location: tuple[int | str, ...]) -> str:
+    # What is nested too deep has a location of hundreds of parts.
+    for part in location[:8]:
+        path = json_path(path, part)
+    return path
+
+
+def _found(details: ErrorDetails, location: tuple[int | str, ...]) -> str:
+    value = details["input"]
+    if details["type"] == "missing":
+        return "nothing"
+    # A variable's name may be shown whatever it is; a value written where a variable belongs may not.
+    if details["loc"][-1] == "[key]":
+        return brief("", value)
+    if location[:1] == ("env",) and not isinstance(value, (dict, list)):
+        return HIDDEN
+    return brief(str(location[-1]), value)
+
+
+def _allowed(details: ErrorDetails) -> str:
+    kind = details["type"]
+    if kind in _SENTENCES:
+        return _SENTENCES[kind]
+    if kind == "value_error":
+        return str(details["ctx"]["error"])
+    return details["msg"].replace("Input should", "it should").replace("Value should", "it should")
