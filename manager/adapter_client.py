@@ -1,0 +1,89 @@
+"""The manager's control calls to adapters: status, info, actions. Never the execute path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+from pydantic import ValidationError
+
+from agent_service.contract import (
+    TOKEN_HEADER,
+    ActionRequest,
+    AdapterAction,
+    StatusReport,
+)
+from manager.errors import AdapterDied, AdapterTimeout
+
+CONTROL_TIMEOUT_SECONDS = 5.0
+
+
+class AdapterRefused(AdapterDied):
+    """The adapter answered a control call with an error."""
+
+
+class AdapterClient:
+    """Control calls over one shared httpx client. Raises `AdapterDied`, `AdapterRefused`, `AdapterTimeout`."""
+
+    def __init__(self, client: httpx.AsyncClient, *, token: str | None) -> None:
+        self._client = client
+        self._headers = {TOKEN_HEADER: token} if token else {}
+
+    async def act(
+        self, service_url: str, action: AdapterAction, *, timeout_seconds: float | None = None
+    ) -> StatusReport:
+        """Post an action; answers the adapter's new status."""
+        body = ActionRequest(action=action, timeout_seconds=timeout_seconds)
+        answer = await self._call("POST", f"{service_url}/action", json=body.model_dump(mode="json", exclude_none=True))
+        return _report(answer)
+
+    async def report(self, service_url: str) -> StatusReport:
+        """The adapter's `GET /status`, as the manager understands it."""
+        return _report(await self._call("GET", f"{service_url}/status"))
+
+    async def status(self, service_url: str) -> dict[str, Any]:
+        """The adapter's own `GET /status`, as it is."""
+        return _object(await self._call("GET", f"{service_url}/status"))
+
+    async def info(self, service_url: str) -> dict[str, Any]:
+        """The adapter's own `GET /info`, as it is."""
+        return _object(await self._call("GET", f"{service_url}/info"))
+
+    async def _call(self, method: str, url: str, **options: Any) -> httpx.Response:
+        try:
+            answer = await self._client.request(
+                method, url, headers=self._headers, timeout=CONTROL_TIMEOUT_SECONDS, **options
+            )
+        except httpx.TimeoutException as error:
+            raise AdapterTimeout(
+                f"The adapter at {url} did not answer within {CONTROL_TIMEOUT_SECONDS:g} s."
+            ) from error
+        except httpx.HTTPError as error:
+            raise AdapterDied(f"The adapter at {url} cannot be reached ({error or type(error).__name__}).") from error
+        if answer.is_error:
+            raise AdapterRefused(f"The adapter answered {answer.status_code} to {method} {url}: {_detail(answer)}")
+        return answer
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return answer.text[:200]
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        value = answer.json()
+    except ValueError as error:
+        raise AdapterDied(f"The adapter's answer to {answer.request.url} is not JSON.") from error
+    if not isinstance(value, dict):
+        raise AdapterDied(f"The adapter's answer to {answer.request.url} is not a JSON object.")
+    return value
+
+
+def _report(answer: httpx.Response) -> StatusReport:
+    try:
+        return StatusReport.model_validate(_object(answer))
+    except ValidationError as error:
+        raise AdapterDied(f"The adapter's answer to {answer.request.url} breaks the contract: {error}") from error

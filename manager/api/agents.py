@@ -1,0 +1,119 @@
+"""The agents: listing, one of them, its adapter's own status and info, and actions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from manager.adapter_client import AdapterClient
+from manager.api.operation import Operation, json_response, read_model
+from manager.errors import AdapterDied, AdapterTimeout, NotReady
+from manager.registry.registry import Registry
+from manager.supervision.fleet import Fleet
+from manager.supervision.states import AgentAction
+from manager.supervision.views import AgentDetail, AgentView
+
+_EXAMPLE = '{"action": "pause", "reason": "maintenance"}'
+
+
+class AgentList(BaseModel):
+    """Every known agent."""
+
+    agents: list[AgentView]
+
+
+class AgentActionRequest(BaseModel):
+    """`timeout_seconds` overrides the agent's drain timeout, for stop and restart."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    action: AgentAction
+    reason: str | None = Field(default=None, max_length=1000)
+    timeout_seconds: float | None = Field(default=None, ge=0, le=86_400, allow_inf_nan=False)
+
+
+class AdapterAnswer(BaseModel):
+    """The adapter's own answer, its keys at the top, and the manager's view of the agent beside them."""
+
+    model_config = ConfigDict(extra="allow")
+
+    manager: AgentView
+
+
+class Agents:
+    """The endpoints; they ask the fleet and nobody else."""
+
+    def __init__(self, fleet: Fleet, registry: Registry, adapters: AdapterClient) -> None:
+        self._fleet = fleet
+        self._registry = registry
+        self._adapters = adapters
+
+    def operations(self) -> list[Operation]:
+        """What this module serves."""
+        one = "/api/agent-services/{agent_id}"
+        return [
+            Operation("GET", "/api/agent-services", "Every known agent", self.all, AgentList),
+            Operation(
+                "GET", one, "One agent, its spec and its newest events", self.one, AgentDetail, problems=(404, 503)
+            ),
+            Operation(
+                "GET", f"{one}/status", "The adapter's own status", self.status, AdapterAnswer, problems=(404, 503)
+            ),
+            Operation("GET", f"{one}/info", "The adapter's own info", self.info, AdapterAnswer, problems=(404, 503)),
+            Operation(
+                "POST",
+                f"{one}/action",
+                "Start, pause, resume, stop, restart or kill an agent",
+                self.act,
+                AgentView,
+                body=AgentActionRequest,
+                status=202,
+                problems=(400, 404, 409, 413, 502, 503, 504),
+                guarded=True,
+            ),
+        ]
+
+    async def all(self, request: Request) -> Response:
+        return json_response(AgentList(agents=self._fleet.agents()))
+
+    async def one(self, request: Request) -> Response:
+        return json_response(await self._fleet.detail(request.path_params["agent_id"]))
+
+    async def status(self, request: Request) -> Response:
+        view = self._fleet.agent(request.path_params["agent_id"])
+        return self._beside(await self._ask(view, "status"), view)
+
+    async def info(self, request: Request) -> Response:
+        view = self._fleet.agent(request.path_params["agent_id"])
+        return self._beside(await self._ask(view, "info"), view)
+
+    async def act(self, request: Request) -> Response:
+        agent_id = request.path_params["agent_id"]
+        # Before the body: an unknown id is what the caller should hear of first.
+        self._fleet.agent(agent_id)
+        asked = await read_model(request, AgentActionRequest, example=_EXAMPLE)
+        view = await self._fleet.act(
+            agent_id, asked.action, actor="api", reason=asked.reason, timeout_seconds=asked.timeout_seconds
+        )
+        return json_response(view, 202)
+
+    async def _ask(self, view: AgentView, what: str) -> dict[str, Any]:
+        known = [instance for instance in self._registry.of(view.id) if not instance.expired]
+        try:
+            if not known:
+                raise AdapterDied("it is not registered")
+            ask = self._adapters.status if what == "status" else self._adapters.info
+            return await ask(known[-1].service_url)
+        except (AdapterDied, AdapterTimeout) as error:
+            raise NotReady(
+                f"{view.id} is {view.state} and does not answer for itself ({error.detail}); "
+                f"GET /api/agent-services/{view.id} tells what the manager knows.",
+                agent_id=view.id,
+                state=view.state,
+            ) from error
+
+    def _beside(self, answer: dict[str, Any], view: AgentView) -> Response:
+        return JSONResponse({**answer, "manager": view.model_dump(mode="json")})

@@ -1,0 +1,137 @@
+"""`GET /api/events`: the lifecycle history, as a list or live as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from agent_service.contract import Timestamp
+from agent_service.http.event_stream import HEADERS, KEEP_ALIVE, KEEP_ALIVE_SECONDS, wants_stream
+from agent_service.http.event_stream import event as frame
+from manager.api.operation import Operation, QueryParameter, json_response, whole_number
+from manager.errors import BadRequest
+from manager.events import Event, EventBus, EventKind, Subscription
+from manager.store.history import EventHistory
+
+_DEFAULT_LIMIT = 100
+_MAX_LIMIT = 1000
+_MAX_ID = 2**62
+
+
+class EventModel(BaseModel):
+    """One event on the wire."""
+
+    id: int
+    at: Timestamp
+    kind: EventKind
+    message: str
+    agent_id: str | None
+    instance_id: str | None
+    reason: str | None
+    actor: str | None
+    data: dict[str, Any]
+
+
+class EventList(BaseModel):
+    """Oldest first."""
+
+    events: list[EventModel]
+
+
+class Events:
+    """The endpoint; it reads the history and follows the bus."""
+
+    def __init__(self, history: EventHistory, bus: EventBus) -> None:
+        self._history = history
+        self._bus = bus
+
+    def operations(self) -> list[Operation]:
+        """What this module serves."""
+        return [
+            Operation(
+                "GET",
+                "/api/events",
+                "The lifecycle history, oldest first; with Accept: text/event-stream live from there on",
+                self.events,
+                EventList,
+                problems=(400, 503),
+                query=(
+                    QueryParameter("after", "Only events with a greater id; else the newest.", {"type": "integer"}),
+                    QueryParameter("agent", "Only events of this agent.", {"type": "string"}),
+                    QueryParameter(
+                        "limit",
+                        "At most so many.",
+                        {"type": "integer", "minimum": 1, "maximum": _MAX_LIMIT, "default": _DEFAULT_LIMIT},
+                    ),
+                ),
+                streams_events=True,
+            )
+        ]
+
+    async def events(self, request: Request) -> Response:
+        agent_id = request.query_params.get("agent")
+        after = whole_number(request, "after", default=None, lowest=0, highest=_MAX_ID)
+        if wants_stream(request):
+            return self._stream(after if after is not None else _last_event_id(request), agent_id)
+        limit = whole_number(request, "limit", default=_DEFAULT_LIMIT, lowest=1, highest=_MAX_LIMIT)
+        assert limit is not None
+        events = await self._history.read(limit=limit, after=after, agent_id=agent_id)
+        return json_response(EventList(events=[EventModel.model_validate(event.to_wire()) for event in events]))
+
+    def _stream(self, after: int | None, agent_id: str | None) -> StreamingResponse:
+        headers = {name.decode(): value.decode() for name, value in HEADERS}
+        return StreamingResponse(self._frames(after, agent_id), headers=headers)
+
+    async def _frames(self, after: int | None, agent_id: str | None) -> AsyncIterator[bytes]:
+        # Subscribed first: what happens while the history is read is queued, and told only once, by its id.
+        with self._bus.subscribe() as live:
+            last = after if after is not None else self._bus.last_id
+            yield KEEP_ALIVE
+            async for event in self._catch_up(last, agent_id):
+                last = event.id
+                yield _frame(event)
+            async for newer in _kept_alive(live):
+                if newer is None:
+                    yield KEEP_ALIVE
+                elif newer.id > last and agent_id in (None, newer.agent_id):
+                    yield _frame(newer)
+
+    async def _catch_up(self, last: int, agent_id: str | None) -> AsyncIterator[Event]:
+        while page := await self._history.read(limit=_MAX_LIMIT, after=last, agent_id=agent_id):
+            for event in page:
+                yield event
+            last = page[-1].id
+
+
+async def _kept_alive(live: Subscription) -> AsyncIterator[Event | None]:
+    """The events, and None after each silence; ends with the subscription."""
+    while True:
+        try:
+            async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+                event = await anext(live)
+        except TimeoutError:
+            yield None
+            continue
+        except StopAsyncIteration:
+            return
+        yield event
+
+
+def _last_event_id(request: Request) -> int | None:
+    """What a browser's EventSource sends when it reconnects."""
+    text = request.headers.get("last-event-id")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise BadRequest(f"Last-Event-ID is {text[:40]!r}; send the id of an event, or leave it out.")
+    return int(text)
+
+
+def _frame(event: Event) -> bytes:
+    data = EventModel.model_validate(event.to_wire()).model_dump_json().encode()
+    return b"id: %d\n" % event.id + frame(event.kind.value, data)

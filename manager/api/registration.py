@@ -1,0 +1,69 @@
+"""Where adapters report: register, heartbeat, unregister."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agent_service.contract import Heartbeat, Registration, RegistrationAnswer, Unregistration
+from manager.api.operation import Operation, json_response, read_model
+from manager.registry.registry import Registry
+
+_REGISTRATION = '{"id": "echo", "serviceUrl": "http://127.0.0.1:8102", "instanceId": "3f2a", "metadata": {}}'
+_HEARTBEAT = '{"id": "echo", "instanceId": "3f2a", "status": "running"}'
+_UNREGISTRATION = '{"id": "echo", "instanceId": "3f2a"}'
+_PATH = "/api/agent-services"
+
+
+class RegistrationEndpoints:
+    """The endpoints; they tell the registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def operations(self) -> list[Operation]:
+        """What this module serves."""
+        return [
+            Operation(
+                "POST",
+                f"{_PATH}/register",
+                "Register an instance",
+                self.register,
+                RegistrationAnswer,
+                body=Registration,
+                problems=(400, 409, 413),
+                guarded=True,
+            ),
+            Operation(
+                "POST",
+                f"{_PATH}/heartbeat",
+                "A sign of life",
+                self.heartbeat,
+                RegistrationAnswer,
+                body=Heartbeat,
+                problems=(400, 404, 413),
+                guarded=True,
+            ),
+            Operation(
+                "POST",
+                f"{_PATH}/unregister",
+                "Say goodbye",
+                self.unregister,
+                Unregistration,
+                body=Unregistration,
+                problems=(400, 413),
+                guarded=True,
+            ),
+        ]
+
+    async def register(self, request: Request) -> Response:
+        registration = await read_model(request, Registration, example=_REGISTRATION)
+        return json_response(self._registry.register(registration))
+
+    async def heartbeat(self, request: Request) -> Response:
+        return json_response(self._registry.heartbeat(await read_model(request, Heartbeat, example=_HEARTBEAT)))
+
+    async def unregister(self, request: Request) -> Response:
+        message = await read_model(request, Unregistration, example=_UNREGISTRATION)
+        self._registry.unregister(message)
+        return json_response(message, by_alias=True)

@@ -1,0 +1,44 @@
+"""One registered instance: where it answers and what it last said of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from agent_service.contract import AdapterStatus, StatusReport
+
+
+@dataclass
+class RegisteredInstance:
+    """Kept current by the registry alone; others read it. `expires_at` is monotonic seconds."""
+
+    agent_id: str
+    instance_id: str
+    service_url: str
+    metadata: dict[str, Any]
+    registered_at: datetime
+    last_heartbeat_at: datetime
+    expires_at: float
+    report: StatusReport = field(default_factory=lambda: StatusReport(status=AdapterStatus.RUNNING))
+    expired: bool = False
+    draining: bool = False
+    """Unrouted: it gets no new requests, whatever it says of itself."""
+    forwarding: int = 0
+    """Requests that the manager has open to it now."""
+
+    @property
+    def routable(self) -> bool:
+        """Whether new requests may go to it."""
+        return not self.draining and not self.expired and self.report.status is AdapterStatus.RUNNING
+
+    @property
+    def port(self) -> int | None:
+        """The port it answers on."""
+        return urlsplit(self.service_url).port
+
+    @property
+    def in_flight(self) -> int:
+        """Tasks in it: as it last said, or as many as the manager knows of by itself."""
+        return max(self.report.in_flight, self.forwarding)

@@ -1,0 +1,149 @@
+"""What must survive, read and written off the event loop by one thread, so that writes keep their order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.exc import SQLAlchemyError
+
+from agent_service.contract import rfc3339
+from manager.errors import StoreUnavailable
+from manager.events import Event, EventKind
+from manager.store import tables
+from manager.store.database import open_database
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DesiredRecord:
+    """What a person chose for one agent."""
+
+    agent_id: str
+    desired_state: str
+    reason: str | None
+    actor: str
+    changed_at: str
+
+
+@dataclass(frozen=True)
+class InstanceRecord:
+    """One running process: what tells it from a stranger that was given the same pid, and what it was."""
+
+    instance_id: str
+    agent_id: str
+    pid: int
+    process_created_at: str
+    boot_id: str
+    started_at: str
+    service_url: str | None
+    log_offset: int
+    restarts: int
+
+
+class Store:
+    """The database behind async calls. Every method raises `StoreUnavailable` where the disk fails it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+
+    @classmethod
+    async def open(cls, directory: Path) -> Store:
+        """The store in `directory`, migrated."""
+        return cls(await asyncio.to_thread(open_database, directory))
+
+    async def close(self) -> None:
+        """Finish what is queued and close the file."""
+        await asyncio.to_thread(self._thread.shutdown)
+        self._engine.dispose()
+
+    async def desired_states(self) -> dict[str, DesiredRecord]:
+        """Every choice that a person made, by agent id."""
+        query = select(tables.desired_states)
+        rows = await self._run(lambda db: db.execute(query).mappings().all())
+        return {row["agent_id"]: DesiredRecord(**row) for row in rows}
+
+    async def set_desired(self, record: DesiredRecord) -> None:
+        """Keep a person's choice; it is on disk when this returns."""
+        values = asdict(record)
+        statement = upsert(tables.desired_states).values(values)
+        statement = statement.on_conflict_do_update(index_elements=["agent_id"], set_=values)
+        await self._run(lambda db: db.execute(statement))
+
+    async def instances(self) -> list[InstanceRecord]:
+        """The processes that ran when last heard of."""
+        query = select(tables.instances)
+        rows = await self._run(lambda db: db.execute(query).mappings().all())
+        return [InstanceRecord(**row) for row in rows]
+
+    async def add_instance(self, record: InstanceRecord) -> None:
+        """Remember a process that was started."""
+        values = asdict(record)
+        await self._run(lambda db: db.execute(insert(tables.instances).values(values)))
+
+    async def note_service_url(self, instance_id: str, service_url: str) -> None:
+        """Remember where a process answers, so that the next manager can ask it who it is."""
+        instances = tables.instances
+        statement = update(instances).where(instances.c.instance_id == instance_id).values(service_url=service_url)
+        await self._run(lambda db: db.execute(statement))
+
+    async def remove_instance(self, instance_id: str) -> None:
+        """Forget a process that has ended."""
+        statement = delete(tables.instances).where(tables.instances.c.instance_id == instance_id)
+        await self._run(lambda db: db.execute(statement))
+
+    async def append_events(self, events: Sequence[Event]) -> None:
+        """Add to the history, in one transaction; an event that is there already is left as it is."""
+        rows = [{**event.to_wire(), "at": rfc3339(event.at)} for event in events]
+        statement = upsert(tables.events).on_conflict_do_nothing()
+        await self._run(lambda db: db.execute(statement, rows))
+
+    async def last_event_id(self) -> int:
+        """The newest event's id, 0 in an empty history."""
+        query = select(func.max(tables.events.c.id))
+        return await self._run(lambda db: db.execute(query).scalar()) or 0
+
+    async def events(self, *, limit: int, after: int | None = None, agent_id: str | None = None) -> list[Event]:
+        """Oldest first: the first `limit` after id `after`, or, without it, the newest `limit`."""
+        query = select(tables.events).limit(limit)
+        if agent_id is not None:
+            query = query.where(tables.events.c.agent_id == agent_id)
+        if after is None:
+            query = query.order_by(tables.events.c.id.desc())
+        else:
+            query = query.where(tables.events.c.id > after).order_by(tables.events.c.id)
+        rows = await self._run(lambda db: db.execute(query).mappings().all())
+        found = [_event(**row) for row in rows]
+        return found[::-1] if after is None else found
+
+    async def prune_events(self, before: datetime) -> int:
+        """Forget events older than `before`; answers how many."""
+        statement = delete(tables.events).where(tables.events.c.at < rfc3339(before))
+        return await self._run(lambda db: db.execute(statement).rowcount)
+
+    async def _run(self, work: Callable[[Connection], T]) -> T:
+        def transaction() -> T:
+            with self._engine.begin() as connection:
+                return work(connection)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
+        except SQLAlchemyError as error:
+            cause = getattr(error, "orig", None) or error
+            raise StoreUnavailable(
+                f"The state directory cannot be written or read ({cause}); nothing was changed. "
+                "Free disk space or mend its permissions, then try again."
+            ) from error
+
+
+def _event(*, at: str, kind: str, **rest: object) -> Event:
+    return Event(at=datetime.fromisoformat(at), kind=EventKind(kind), **rest)  # type: ignore[arg-type]

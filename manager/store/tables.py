@@ -1,0 +1,50 @@
+"""The tables, as SQLAlchemy Core. Each change here is an Alembic migration under `migrations/versions`."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Column, Index, Integer, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+# What a person chose for an agent. An agent nobody touched has no row and follows its config.
+desired_states = Table(
+    "desired_states",
+    metadata,
+    Column("agent_id", String(63), primary_key=True),
+    Column("desired_state", String(16), nullable=False),
+    Column("reason", Text),
+    Column("actor", Text, nullable=False),
+    Column("changed_at", String(32), nullable=False),
+)
+
+# The lifecycle history. Times are RFC 3339 UTC strings with milliseconds, which sort as text.
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", String(32), nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("agent_id", String(63)),
+    Column("instance_id", String(128)),
+    Column("reason", Text),
+    Column("actor", Text),
+    Column("data", JSON, nullable=False),
+    Index("ix_events_agent_id_id", "agent_id", "id"),
+    Index("ix_events_at", "at"),
+)
+
+# The processes that run now, so that a manager that died finds its agents again.
+instances = Table(
+    "instances",
+    metadata,
+    Column("instance_id", String(128), primary_key=True),
+    Column("agent_id", String(63), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("process_created_at", String(32), nullable=False),
+    Column("boot_id", String(64), nullable=False),
+    Column("started_at", String(32), nullable=False),
+    Column("service_url", Text),
+    Column("log_offset", Integer, nullable=False),
+    Column("restarts", Integer, nullable=False),
+)

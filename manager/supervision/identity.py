@@ -1,0 +1,63 @@
+"""Who a process is, beyond its pid: when it was created, and in which run of the machine."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import psutil
+
+from manager.supervision.process import ProcessIdentity
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@lru_cache(maxsize=1)
+def boot_id() -> str:
+    """The same until the machine restarts."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return f"boot-{psutil.boot_time():.0f}"
+
+
+def created_at(pid: int) -> str | None:
+    """When process `pid` was created, as text to compare; None where there is none (or only a zombie)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None if _BOOT_ID.exists() else _created_at_elsewhere(pid)
+    except OSError:
+        return None
+    # Linux: clock ticks since boot, which no change of the wall clock moves. Fields follow the last ")".
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def identify(pid: int) -> ProcessIdentity:
+    """The identity of a process that was just started; one that has ended already gets an empty creation time."""
+    return ProcessIdentity(pid=pid, created_at=created_at(pid) or "", boot_id=boot_id())
+
+
+def is_running(identity: ProcessIdentity) -> bool:
+    """Whether that very process still runs."""
+    return (
+        bool(identity.created_at) and identity.boot_id == boot_id() and created_at(identity.pid) == identity.created_at
+    )
+
+
+def may_lead_its_group(identity: ProcessIdentity) -> bool:
+    """Whether signals to the group of this process can still only hit its own.
+
+    While any member lives the number of the group is given to nobody else. A process with that pid and another
+    creation time is a stranger, so the group that it leads is too.
+    """
+    return created_at(identity.pid) in (None, identity.created_at)
+
+
+def _created_at_elsewhere(pid: int) -> str | None:
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.3f}"
+    except psutil.Error:
+        return None

@@ -1,0 +1,68 @@
+"""What one agent's crashes have led to: when its next start is due, or why there will be none."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+
+from manager.clock import Clock
+from manager.settings import RestartSettings
+from manager.supervision.process import Exit
+from manager.supervision.restart_policy import Decision, GiveUp, Run, decide
+
+_RUNS_KEPT_MIN = 100
+
+
+class Recovery:
+    """Remembers runs and asks the restart policy. A fresh one, and one that was told to forget, is due at once."""
+
+    def __init__(self, settings: RestartSettings, clock: Clock) -> None:
+        self.given_up: GiveUp | None = None
+        self.next_start_at: datetime | None = None
+        self._settings = settings
+        self._clock = clock
+        self._due: float | None = 0.0
+        self._runs: list[Run] = []
+
+    @property
+    def due(self) -> float | None:
+        """Monotonic time of the next start; None while none is due."""
+        return None if self.given_up else self._due
+
+    @property
+    def is_due(self) -> bool:
+        """Whether an instance may be started now."""
+        return self.due is not None and self.due <= self._clock.monotonic()
+
+    def crashed(self, started: float, exit_: Exit, *, failed: bool = False) -> Decision:
+        """A process that was `started` (monotonic) ended unasked, or `failed` and was ended: decide what follows."""
+        now = self._clock.monotonic()
+        kept = max(_RUNS_KEPT_MIN, self._settings.max_crashes + 1)
+        self._runs = [*self._runs, Run(now, now - started, exit_, failed)][-kept:]
+        decision = decide(self._settings, self._runs, jitter=random.random())
+        if isinstance(decision, GiveUp):
+            self.give_up(decision)
+        else:
+            self._due = now + decision.delay_seconds
+            self.next_start_at = self._clock.now() + timedelta(seconds=decision.delay_seconds)
+        return decision
+
+    def give_up(self, decision: GiveUp) -> None:
+        """Start no more until told to forget."""
+        self.given_up = decision
+        self._due = self.next_start_at = None
+
+    def started(self) -> None:
+        """An instance runs: none is due."""
+        self._due = self.next_start_at = None
+
+    def stopped(self) -> None:
+        """An instance ended as it was asked to: the next may start whenever it is wanted."""
+        if self._due is None:
+            self._due = 0.0
+
+    def forget(self) -> None:
+        """A person stepped in: earlier crashes no longer count."""
+        self._runs.clear()
+        self.given_up = self.next_start_at = None
+        self._due = 0.0

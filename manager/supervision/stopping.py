@@ -1,0 +1,71 @@
+"""Stops one instance: unroute → drain → SIGTERM → SIGKILL, by the deadline of its plan."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from agent_service.contract import AdapterAction
+from manager.errors import AdapterDied, AdapterTimeout
+from manager.events import EventKind
+from manager.supervision.managed_instance import ManagedInstance, StopPlan
+from manager.supervision.tools import Tools
+
+log = structlog.get_logger(__name__)
+
+
+async def stop_instance(instance: ManagedInstance, plan: StopPlan, tools: Tools) -> None:
+    """Return when the process has ended.
+
+    After the deadline it gets `kill_grace_seconds` to end by itself (its tasks are cancelled by then), and as much
+    again after SIGTERM.
+    """
+    tools.registry.unroute(instance.instance_id)
+    if not await _ask_to_drain(instance, plan, tools):
+        instance.process.terminate()
+    if await _ended_within(instance, plan.deadline - tools.clock.monotonic()):
+        return
+    _report_deadline(instance, tools)
+    if await _ended_within(instance, tools.kill_grace_seconds):
+        return
+    instance.process.terminate()
+    if await _ended_within(instance, tools.kill_grace_seconds):
+        return
+    log.warning("Process ignored SIGTERM and is killed", agent_id=instance.agent_id, pid=instance.pid)
+    instance.process.kill()
+    await asyncio.wait({instance.process.exited})
+
+
+async def _ask_to_drain(instance: ManagedInstance, plan: StopPlan, tools: Tools) -> bool:
+    registered = tools.registry.get(instance.instance_id)
+    if registered is None or registered.expired:
+        return False
+    left = max(0.0, plan.deadline - tools.clock.monotonic())
+    try:
+        report = await tools.adapters.act(registered.service_url, AdapterAction.STOP, timeout_seconds=left)
+    except (AdapterDied, AdapterTimeout) as error:
+        log.warning("Adapter did not take the stop; SIGTERM follows", agent_id=instance.agent_id, error=error.detail)
+        return False
+    tools.registry.note_status(instance.instance_id, report)
+    return True
+
+
+async def _ended_within(instance: ManagedInstance, seconds: float) -> bool:
+    await asyncio.wait({instance.process.exited}, timeout=max(0.0, seconds))
+    return instance.process.exited.done()
+
+
+def _report_deadline(instance: ManagedInstance, tools: Tools) -> None:
+    registered = tools.registry.get(instance.instance_id)
+    report = registered.report if registered else None
+    if report is None or not report.in_flight:
+        return
+    tools.bus.publish(
+        EventKind.DRAIN_TIMED_OUT,
+        f"{instance.agent_id}: the drain deadline passed with {report.in_flight} task(s) in flight, now cancelled",
+        agent_id=instance.agent_id,
+        instance_id=instance.instance_id,
+        in_flight=report.in_flight,
+        task_id=report.current_task.task_id if report.current_task else None,
+    )

@@ -1,0 +1,32 @@
+"""What every agent's supervision works with; made once, where the manager is wired."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from manager.adapter_client import AdapterClient
+from manager.clock import Clock
+from manager.events import EventBus
+from manager.registry.registry import Registry
+from manager.registry.routing import Router
+from manager.store.store import Store
+from manager.supervision.launching import Launcher
+from manager.supervision.process import Spawner
+
+
+@dataclass(frozen=True)
+class Tools:
+    """`last_words` (agent id, log offset at the start) says why a process died, as far as its log tells."""
+
+    clock: Clock
+    bus: EventBus
+    registry: Registry
+    router: Router
+    store: Store
+    spawner: Spawner
+    launcher: Launcher
+    adapters: AdapterClient
+    last_words: Callable[[str, int], str | None]
+    log_size: Callable[[str], int]
+    kill_grace_seconds: float

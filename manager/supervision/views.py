@@ -1,0 +1,69 @@
+"""One agent as API, command line and dashboard show it: one model, so that they cannot disagree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from agent_service.contract import CurrentTask, Timestamp
+from manager.supervision.states import AgentAction, AgentState, DesiredState
+
+
+class View(BaseModel):
+    """Frozen, snake_case on the wire."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class LastExit(View):
+    """How the agent's newest process that ended, ended. `code` and `signal` exclude each other."""
+
+    code: int | None
+    signal: int | None
+    reason: str
+    at: Timestamp
+
+
+class AgentView(View):
+    """A row of `GET /api/agent-services`."""
+
+    id: str
+    name: str
+    description: str
+    entry_point: str | None
+    managed: bool
+    """False for an agent that was started elsewhere and registered itself."""
+    state: AgentState
+    state_reason: str | None
+    """A sentence, where the state needs one: why it failed, when the next start is due."""
+    desired_state: DesiredState
+    ready: bool
+    service_url: str | None
+    pid: int | None
+    port: int | None
+    instance_id: str | None
+    registered_at: Timestamp | None
+    last_heartbeat_at: Timestamp | None
+    started_at: Timestamp | None
+    restarts: int
+    next_start_at: Timestamp | None
+    last_exit: LastExit | None
+    in_flight: int
+    queued: int
+    tasks_total: int
+    tasks_failed: int
+    current_task: CurrentTask | None
+    drain_deadline: Timestamp | None
+    cpu_percent: float | None
+    rss_bytes: int | None
+    metadata: dict[str, JsonValue]
+    actions: list[AgentAction]
+    """The actions that the state allows now, in the order of the buttons."""
+
+
+class AgentDetail(AgentView):
+    """Answer of `GET /api/agent-services/{id}`: the row, the spec (references, never values), newest events."""
+
+    spec: dict[str, Any] | None
+    events: list[dict[str, Any]]

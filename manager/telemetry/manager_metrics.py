@@ -1,0 +1,47 @@
+"""The manager's own metrics: build, events, HTTP requests and its process."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
+
+from manager.events import Event, EventBus, EventKind
+
+# Seconds. An execute may take minutes, a page takes milliseconds.
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class ManagerMetrics:
+    """Owns one registry; nothing is registered with prometheus_client's global one."""
+
+    def __init__(self, *, version: str) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        Info("manager_build", "The manager's version.", registry=self.registry).info({"version": version})
+        self._events = Counter("manager_events_total", "Lifecycle events, by kind.", ["kind"], registry=self.registry)
+        self._requests = Counter(
+            "manager_http_requests_total",
+            "HTTP requests answered, by method, route and class of status.",
+            ["method", "route", "status_class"],
+            registry=self.registry,
+        )
+        self._durations = Histogram(
+            "manager_http_request_duration_seconds",
+            "Time until the answer to an HTTP request began; how long a stream then lasts is not in it.",
+            ["method", "route"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        for kind in EventKind:
+            self._events.labels(kind.value)
+
+    def count_events(self, bus: EventBus) -> None:
+        """Count every event from now on."""
+        bus.listen(self._count)
+
+    def observe_request(self, *, method: str, route: str, status: int, seconds: float) -> None:
+        """One answered request; `route` is a template such as `/api/agent-services/{agent_id}`."""
+        self._requests.labels(method, route, f"{status // 100}xx").inc()
+        self._durations.labels(method, route).observe(seconds)
+
+    def _count(self, event: Event) -> None:
+        self._events.labels(event.kind.value).inc()

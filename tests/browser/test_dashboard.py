@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from manager.errors import StateConflict
+from manager.supervision.states import AgentAction, AgentState
+from tests.browser.conftest import Watch
+from tests.browser.site import Site
+from tests.browser.waiting import connected, expect
+from tests.unit.web.fakes import view
+from web.texts import age_text, left_text
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.full
+
+Serve = Callable[..., Site]
+Visit = Callable[..., "Page"]
+FOCUSED = "document.activeElement.id"
+
+
+def button_names(page: Page, agent_id: str) -> list[str]:
+    return page.locator(
+        f"#live-{agent_id} .actions > .buttons > button, #live-{agent_id} .actions > button"
+    ).all_inner_texts()
+
+
+def test_changes_arrive_without_a_reload(serve: Serve, visit: Visit) -> None:
+    site = serve(view("planner"), view("echo"))
+    page = connected(visit(site))
+    page.evaluate("window.sameDocument = true")
+    site.change("planner", state=AgentState.FAILED, state_reason="Install stripe, then start it again.")
+    expect(page.locator("#summary")).to_have_text(re.compile("2 agents: 1 running, 1 failed"))
+    expect(page.locator("#live-planner .note")).to_have_text("Install stripe, then start it again.")
+    expect(page.locator("#events .event").first).to_contain_text("planner changed")
+    expect(page).to_have_title("(1!) agent-manager")
+    site.run(lambda: site.world.fleet.put(view("late")))
+    site.change("late", in_flight=3)
+    expect(page.locator("#live-late")).to_be_visible()
+    assert page.evaluate("window.sameDocument")
+
+
+@pytest.mark.parametrize("state", [*AgentState])
+def test_only_the_buttons_that_the_state_allows_are_there(serve: Serve, visit: Visit, state: AgentState) -> None:
+    site = serve(view("planner", state))
+    allowed = [action.value.capitalize() for action in site.world.fleet.agent("planner").actions]
+    names = button_names(visit(site), "planner")
+    assert [name.removesuffix("…") for name in names] == allowed
+    assert ("Kill…" in names) == ("Kill" in allowed)
+
+
+def test_a_button_is_disabled_from_the_click_to_the_answer_whatever_arrives_meanwhile(
+    serve: Serve, visit: Visit
+) -> None:
+    site = serve(view("planner"))
+    hold = site.run(asyncio.Event)
+    site.world.fleet.hold = hold
+    page = connected(visit(site))
+    pause = page.get_by_role("button", name="Pause planner")
+    pause.click()
+    expect(pause).to_be_disabled()
+    expect(page.get_by_role("button", name="Stop planner")).to_be_disabled()
+    site.change("planner", in_flight=5)
+    expect(page.locator("#live-planner .facts")).to_contain_text("5")
+    assert pause.is_disabled()
+    site.run(hold.set)
+    resume = page.get_by_role("button", name="Resume planner")
+    expect(resume).to_be_enabled()
+    expect(page.locator("#outcome-planner")).to_have_text("Pause accepted. The agent is paused.")
+    assert site.world.fleet.acts == [("planner", AgentAction.PAUSE, "dashboard", None)]
+
+
+def test_the_keyboard_keeps_its_place_after_a_click(serve: Serve, visit: Visit) -> None:
+    site = serve(view("echo"), view("planner"))
+    page = connected(visit(site))
+    page.get_by_role("button", name="Pause planner").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Resume planner")).to_be_focused()
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Pause planner")).to_be_focused()
+    assert [act[1] for act in site.world.fleet.acts] == [AgentAction.PAUSE, AgentAction.RESUME]
+
+
+def test_a_refusal_is_shown_in_the_row_where_the_click_was_and_stays_until_the_next_click(
+    serve: Serve, visit: Visit, watch: Watch
+) -> None:
+    watch.allow("409")
+    site = serve(view("echo"), view("planner"))
+    site.world.fleet.refusal = StateConflict("planner is draining; wait until it has ended.")
+    page = connected(visit(site))
+    page.get_by_role("button", name="Restart planner").click()
+    told = page.locator("#outcome-planner")
+    expect(told).to_have_text("Restart refused. planner is draining; wait until it has ended.")
+    assert page.locator("#outcome-echo").inner_text() == ""
+    for number in range(1, 4):
+        site.change("planner", restarts=number)
+        expect(page.locator("#live-planner .fact", has_text="Restarts")).to_contain_text(str(number))
+    expect(told).to_contain_text("planner is draining")
+    site.world.fleet.refusal = None
+    page.get_by_role("button", name="Restart planner").click()
+    expect(told).to_contain_text("Restart accepted")
+
+
+def test_a_manager_that_cannot_be_reached_is_told_in_the_row(serve: Serve, visit: Visit, watch: Watch) -> None:
+    watch.allow("Failed to (load resource|fetch)|ERR_FAILED")
+    page = connected(visit(serve(view("planner"))))
+    page.route("**/ui/agents/planner/action", lambda route: route.abort())
+    page.get_by_role("button", name="Stop planner").click()
+    expect(page.locator("#outcome-planner")).to_contain_text("No answer. The manager could not be reached")
+    expect(page.get_by_role("button", name="Stop planner")).to_be_enabled()
+
+
+def test_typed_text_focus_selection_and_open_panels_survive_twenty_updates(serve: Serve, visit: Visit) -> None:
+    site = serve(view("planner"), view("echo"))
+    page = connected(visit(site))
+    page.get_by_role("button", name="Logs of echo").click()
+    page.get_by_role("button", name="Execute planner").click()
+    box = page.get_by_role("textbox", name="Parameters, a JSON object").and_(page.locator("#parameters-planner"))
+    box.fill('{"goal": "half typed')
+    box.evaluate("box => box.setSelectionRange(2, 6)")
+    for number in range(1, 21):
+        if number % 5 == 0:
+            site.run(lambda number=number: site.world.fleet.put(view(f"new-{number}")))
+        site.change("planner", restarts=number, in_flight=number)
+        expect(page.locator("#live-planner .fact", has_text="Restarts")).to_have_text(re.compile(rf"{number}$"))
+    expect(page.locator("#live-new-20")).to_be_visible()
+    assert box.input_value() == '{"goal": "half typed'
+    assert page.evaluate(FOCUSED) == "parameters-planner"
+    assert box.evaluate("box => [box.selectionStart, box.selectionEnd]") == [2, 6]
+    assert page.locator("#execute-planner").is_visible() and page.locator("#logs-echo").is_visible()
+    page.keyboard.type("tags")
+    assert box.input_value() == '{"tags": "half typed'
+
+
+def test_selected_text_of_a_row_stays_selected(serve: Serve, visit: Visit) -> None:
+    site = serve(view("planner", name="PlannerAgent"))
+    page = connected(visit(site))
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('#live-planner .name'))")
+    site.change("planner", restarts=1)
+    expect(page.locator("#live-planner .fact", has_text="Restarts")).to_contain_text("1")
+    assert page.evaluate("String(getSelection())") == "PlannerAgent"
+
+
+def test_kill_asks_first_and_the_question_survives_updates(serve: Serve, visit: Visit) -> None:
+    site = serve(view("planner", in_flight=2))
+    page = connected(visit(site))
+    ask = page.get_by_role("button", name="Kill planner…")
+    question = page.locator("#kill-planner")
+    ask.click()
+    expect(question).to_contain_text("2 unfinished tasks will be lost")
+    page.keyboard.press("Escape")
+    expect(question).to_be_hidden()
+    assert site.world.fleet.acts == []
+    ask.click()
+    page.get_by_label("Reason, for the history (optional)").fill("it loops")
+    site.change("planner", in_flight=3)
+    expect(question).to_contain_text("3 unfinished tasks")
+    assert page.evaluate(FOCUSED) == "kill-reason-planner"
+    page.get_by_role("button", name="Kill now").click()
+    expect(page.locator("#outcome-planner")).to_contain_text("Kill accepted")
+    expect(question).to_be_hidden()
+    assert site.world.fleet.acts == [("planner", AgentAction.KILL, "dashboard", "it loops")]
+
+
+def test_a_drain_counts_down_by_itself(serve: Serve, visit: Visit) -> None:
+    site = serve(view("planner"))
+    page = connected(visit(site))
+    site.change(
+        "planner", state=AgentState.STOPPING, in_flight=3, drain_deadline=datetime.now(UTC) + timedelta(seconds=50)
+    )
+    drain = page.locator("#live-planner .drain")
+    expect(drain).to_have_text(re.compile(r"^draining: 3 left, (50|49) s$"))
+    expect(drain).to_have_text(re.compile(r"^draining: 3 left, 4[5-7] s$"))
+    site.change("planner", in_flight=1)
+    expect(drain).to_have_text(re.compile(r"^draining: 1 left, [34]\d s$"))
+
+
+def test_the_browser_writes_ages_and_countdowns_as_the_server_does(serve: Serve, visit: Visit) -> None:
+    page = visit(serve(view("planner")))
+    seconds = [-3, 0, 0.4, 1, 26.1, 59, 59.9, 60, 61, 90, 599, 3599, 3599.5, 3600, 7500, 86_399, 86_400, 349_200, 1e7]
+    written = page.evaluate(
+        """async (seconds) => {
+            const { ageText, leftText } = await import("/static/ticking.js");
+            return seconds.map((each) => [ageText(each), leftText(each)]);
+        }""",
+        seconds,
+    )
+    assert written == [[age_text(each), left_text(each)] for each in seconds]
+
+
+def test_a_browser_whose_clock_is_wrong_still_shows_right_ages(serve: Serve, visit: Visit) -> None:
+    site = serve(view("planner", last_heartbeat_at=datetime.now(UTC) - timedelta(minutes=5, seconds=20)))
+    page = visit(site, go=False)
+    page.clock.install(time=datetime.now(UTC) + timedelta(hours=7))
+    page.goto(site.url)
+    page.clock.run_for(2_000)
+    expect(page.locator("#live-planner .fact", has_text="Heartbeat").locator("time")).to_have_text("5 min")
+
+
+def test_a_lost_connection_is_told_and_caught_up_when_the_manager_is_back(
+    serve: Serve, visit: Visit, watch: Watch
+) -> None:
+    watch.allow("ERR_CONNECTION_REFUSED|ERR_INCOMPLETE|Failed to fetch|network error|ERR_CONNECTION_RESET")
+    first = serve(view("planner"))
+    page = connected(visit(first))
+    page.get_by_role("button", name="Execute planner").click()
+    page.locator("#parameters-planner").fill('{"still": "here"}')
+    banner = page.get_by_role("alert").filter(has_text="Connection lost")
+    expect(banner).to_be_hidden()
+    first.stop()
+    expect(banner).to_be_visible()
+    serve(view("planner", AgentState.PAUSED), view("extra"), port=first.port)
+    expect(banner).to_be_hidden()
+    expect(page.locator("#summary")).to_contain_text("2 agents: 1 running, 1 paused")
+    assert page.locator("#parameters-planner").input_value() == '{"still": "here"}'
+    assert page.evaluate(FOCUSED) == "parameters-planner"
+
+
+def test_a_stream_that_could_not_be_had_at_first_is_asked_for_again(serve: Serve, visit: Visit, watch: Watch) -> None:
+    watch.allow("Failed to (load resource|fetch)|ERR_FAILED")
+    site = serve(view("planner"))
+    page = visit(site, go=False)
+    refused: list[str] = []
+
+    def refuse_twice(route: object) -> None:
+        refused.append(route.request.url)
+        route.abort() if len(refused) <= 2 else route.continue_()
+
+    page.route("**/ui/stream*", refuse_twice)
+    page.goto(site.url)
+    expect(page.locator("#connection")).to_be_visible()
+    expect(page.locator("#connection")).to_be_hidden()
+    connected(page)
+    site.change("planner", state=AgentState.PAUSED)
+    expect(page.locator("#summary")).to_contain_text("1 paused")
+
+
+def test_a_stream_that_has_gone_silent_is_replaced(serve: Serve, visit: Visit) -> None:
+    site = serve(view("planner"))
+    page = visit(site, go=False)
+    page.clock.install()
+    page.goto(site.url)
+    connected(page)
+    with page.expect_request("**/ui/fleet"), page.expect_request("**/ui/stream*"):
+        page.clock.fast_forward(60_000)
+    connected(page)
+    expect(page.locator("#connection")).to_be_hidden()
+
+
+def test_with_a_token_set_one_signs_in_once_and_is_asked_again_when_the_session_ends(
+    serve: Serve, visit: Visit, watch: Watch
+) -> None:
+    watch.allow("401|ERR_CONNECTION_REFUSED|ERR_INCOMPLETE|Failed to fetch|network error|ERR_CONNECTION_RESET")
+    first = serve(view("planner"), tokens=("correct horse",))
+    page = visit(first)
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("not the manager's token")
+    page.get_by_label("Token").fill("correct horse")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#live-planner")).to_be_visible()
+    connected(page).reload()
+    expect(page.locator("#live-planner")).to_be_visible()
+    connected(page)
+    first.stop()
+    serve(view("planner"), tokens=("another",), port=first.port)
+    expect(page.get_by_label("Token")).to_be_visible()
+    expect(page.locator("#live-planner")).to_have_count(0)
+
+
+def test_without_javascript_the_fleet_is_shown_and_can_be_acted_on(serve: Serve, visit: Visit, watch: Watch) -> None:
+    watch.allow("409")
+    site = serve(view("echo"), view("planner", AgentState.FAILED, state_reason="Install stripe."))
+    site.world.logs.lines["echo"] = ["hello from echo"]
+    page = visit(site, java_script_enabled=False)
+    expect(page.locator("#summary")).to_contain_text("2 agents: 1 running, 1 failed")
+    expect(page.locator("#live-planner")).to_contain_text("Install stripe.")
+    expect(page.get_by_role("button", name="Execute echo")).to_be_hidden()
+    page.get_by_role("button", name="Pause echo").click()
+    expect(page.locator("#live-echo")).to_contain_text("paused")
+    assert page.url == f"{site.url}/#agent-echo"
+    page.get_by_role("button", name="Kill echo…").click()
+    page.locator("#kill-echo").get_by_role("button", name="Kill now").click()
+    expect(page.locator("#live-echo")).to_contain_text("starting")
+    site.world.fleet.refusal = StateConflict("Install stripe first.")
+    page.get_by_role("button", name="Start planner", exact=True).click()
+    expect(page.locator("#outcome-planner")).to_have_text("Start refused. Install stripe first.")
+    page.locator("#tools-echo").get_by_role("link", name="Logs").click()
+    expect(page.locator(".log-lines")).to_contain_text("hello from echo")
+
+
+@pytest.mark.parametrize("width", [360, 800, 1280, 1700, 2560])
+def test_the_page_never_scrolls_sideways(serve: Serve, visit: Visit, width: int) -> None:
+    long = "The entry point agents.billing:graph cannot be imported: " + "no" * 200
+    site = serve(
+        view("planner", in_flight=120, queued=1024, cpu_percent=187, rss_bytes=3 * 1024**3, pid=4194304),
+        view("x" * 63, AgentState.FAILED, name="N" * 80, state_reason=long),
+        view("echo", AgentState.UNRESPONSIVE),
+    )
+    page = visit(site, viewport={"width": width, "height": 900})
+    page.get_by_role("button", name="Execute planner").click()
+    page.get_by_role("button", name="Logs of planner").click()
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    cut = page.evaluate(
+        """[...document.querySelectorAll(".button")].filter((button) => button.checkVisibility()
+            && button.getBoundingClientRect().right > innerWidth).length"""
+    )
+    assert cut == 0
+
+
+def test_an_empty_fleet_helps_and_fills_when_an_agent_comes(serve: Serve, visit: Visit) -> None:
+    site = serve()
+    page = connected(visit(site))
+    expect(page.locator("#fleet")).to_contain_text("No agents yet")
+    site.run(lambda: site.world.fleet.put(view("planner")))
+    site.change("planner", in_flight=1)
+    expect(page.locator("#live-planner")).to_be_visible()
+    expect(page.locator("#fleet-empty")).to_have_count(0)
+
+
+def test_buttons_of_an_agent_that_came_later_work(serve: Serve, visit: Visit) -> None:
+    site = serve(view("echo"))
+    page = connected(visit(site))
+    site.run(lambda: site.world.fleet.put(view("late")))
+    site.change("late", in_flight=1)
+    page.get_by_role("button", name="Pause late").click()
+    expect(page.locator("#outcome-late")).to_contain_text("Pause accepted")
+    page.get_by_role("button", name="Logs of late").click()
+    expect(page.locator("#log-lines-late")).to_contain_text("not logged anything yet")

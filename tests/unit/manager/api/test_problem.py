@@ -1,0 +1,50 @@
+"""Every error that can reach a client has a status of its own kind."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from manager import errors
+from manager.api.problem import STATUS_OF, error_response, problem_of, status_of
+from manager.errors import AdapterDied, ManagerError, NotReady, StateConflict
+
+# These end the process or the start of one; no request ever sees them.
+NEVER_OVER_HTTP = {errors.ConfigError, errors.SpawnFailed, errors.StateDirectoryBusy}
+
+
+def test_every_error_that_a_request_can_meet_has_a_status() -> None:
+    kinds = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ManagerError)}
+    assert kinds - {ManagerError} - NEVER_OVER_HTTP == set(STATUS_OF)
+
+
+def test_a_subclass_answers_like_its_nearest_relative() -> None:
+    class AdapterRefused(AdapterDied):
+        pass
+
+    assert status_of(AdapterRefused("no")) == 502
+
+
+def test_a_problem_names_agent_and_state_and_leaves_out_what_is_unknown() -> None:
+    response = error_response(StateConflict("echo is paused; resume it.", agent_id="echo", state="paused"))
+    assert response.status_code == 409
+    assert response.headers["content-type"] == "application/problem+json"
+    assert json.loads(bytes(response.body)) == {
+        "type": "about:blank",
+        "title": "Conflict",
+        "status": 409,
+        "detail": "echo is paused; resume it.",
+        "agent_id": "echo",
+        "state": "paused",
+    }
+    assert "agent_id" not in problem_of(StateConflict("x")).model_dump(exclude_none=True)
+
+
+def test_what_may_be_tried_again_says_when() -> None:
+    assert error_response(NotReady("later", retry_after_seconds=7)).headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize("kind", sorted(STATUS_OF, key=lambda kind: kind.__name__))
+def test_statuses_are_errors(kind: type[ManagerError]) -> None:
+    assert 400 <= STATUS_OF[kind] < 600

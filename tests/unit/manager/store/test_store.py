@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from manager.errors import StoreUnavailable
+from manager.events import Event, EventKind
+from manager.store.store import DesiredRecord, InstanceRecord, Store
+
+NOON = datetime(2026, 1, 2, 12, 0, 0, 123_000, tzinfo=UTC)
+CHOICE = DesiredRecord("echo", "paused", "lunch", "alice", "2026-01-02T12:00:00.000Z")
+INSTANCE = InstanceRecord("i-1", "echo", 4242, "12345", "boot-1", "2026-01-02T12:00:00.000+00:00", None, 17, 3)
+
+
+def event(number: int, agent_id: str | None = "echo", at: datetime = NOON) -> Event:
+    return Event(number, at, EventKind.STATE_CHANGED, f"change {number}", agent_id)
+
+
+def with_store(directory: Path, scenario: Callable[[Store], Awaitable[None]]) -> None:
+    async def main() -> None:
+        store = await Store.open(directory)
+        try:
+            await scenario(store)
+        finally:
+            await store.close()
+
+    asyncio.run(main())
+
+
+def ids(events: list[Event]) -> list[int]:
+    return [each.id for each in events]
+
+
+def test_an_event_comes_back_as_it_was(tmp_path: Path) -> None:
+    full = Event(
+        7,
+        NOON,
+        EventKind.INSTANCE_EXITED,
+        "echo ended — 終",
+        "echo",
+        "i-1",
+        "a reason",
+        "alice",
+        {"code": None, "signal": 9, "nested": {"tasks": [1, "two"]}},
+    )
+
+    async def scenario(store: Store) -> None:
+        await store.append_events([full])
+        assert await store.events(limit=1) == [full]
+
+    with_store(tmp_path, scenario)
+
+
+def test_events_come_oldest_first_newest_kept_by_the_limit(tmp_path: Path) -> None:
+    async def scenario(store: Store) -> None:
+        await store.append_events([event(number) for number in (1, 2, 3, 4, 5)])
+        assert ids(await store.events(limit=2)) == [4, 5]
+        assert ids(await store.events(limit=100)) == [1, 2, 3, 4, 5]
+
+    with_store(tmp_path, scenario)
+
+
+def test_after_an_id_come_the_next_ones(tmp_path: Path) -> None:
+    async def scenario(store: Store) -> None:
+        await store.append_events([event(number) for number in (1, 2, 3, 4, 5)])
+        assert ids(await store.events(limit=2, after=2)) == [3, 4]
+        assert ids(await store.events(limit=9, after=0)) == [1, 2, 3, 4, 5]
+        assert ids(await store.events(limit=9, after=5)) == []
+        assert ids(await store.events(limit=9, after=2**62)) == []
+
+    with_store(tmp_path, scenario)
+
+
+def test_events_of_one_agent_leave_out_the_others_and_the_manager_s(tmp_path: Path) -> None:
+    async def scenario(store: Store) -> None:
+        await store.append_events([event(1), event(2, "planner"), event(3, None), event(4)])
+        assert ids(await store.events(limit=9, agent_id="echo")) == [1, 4]
+        assert ids(await store.events(limit=1, agent_id="echo")) == [4]
+        assert ids(await store.events(limit=9, after=1, agent_id="echo")) == [4]
+        assert ids(await store.events(limit=9, agent_id="nobody")) == []
+
+    with_store(tmp_path, scenario)
+
+
+def test_an_event_that_is_there_already_is_left_as_it_is(tmp_path: Path) -> None:
+    async def scenario(store: Store) -> None:
+        await store.append_events([event(1), event(2)])
+        await store.append_events([replace(event(2), message="again"), event(3)])
+        assert [each.message for each in await store.events(limit=9)] == ["change 1", "change 2", "change 3"]
+
+    with_store(tmp_path, scenario)
+
+
+def test_the_last_id_is_zero_before_the_first_event(tmp_path: Path) -> None:
+    async def scenario(store: Store) -> None:
+        assert await store.last_event_id() == 0
+        await store.append_events([event(41), event(42)])
+        assert await store.last_event_id() == 42
+
+    with_store(tmp_path, scenario)
+
+
+def test_pruning_takes_what_is_older_and_nothing_else(tmp_path: Path) -> None:
+    async def scenario(store: Store) -> None:
+        days = [NOON - timedelta(days=age) for age in (31, 30, 29, 0)]
+        await store.append_events([event(number, at=at) for number, at in enumerate(days, start=1)])
+        assert await store.prune_events(NOON - timedelta(days=30)) == 1
+        assert ids(await store.events(limit=9)) == [2, 3, 4]
+        assert await store.prune_events(NOON - timedelta(days=30)) == 0
+
+    with_store(tmp_path, scenario)
+
+
+def test_a_choice_replaces_the_one_before(tmp_path: Path) -> None:
+    async def scenario(store: Store) -> None:
+        await store.set_desired(CHOICE)
+        newer = replace(CHOICE, desired_state="running", reason=None, actor="bob")
+        await store.set_desired(newer)
+        await store.set_desired(replace(CHOICE, agent_id="planner"))
+        assert await store.desired_states() == {"echo": newer, "planner": replace(CHOICE, agent_id="planner")}
+
+    with_store(tmp_path, scenario)
+
+
+def test_instances_are_remembered_with_their_address_and_forgotten(tmp_path: Path) -> None:
+    async def scenario(store: Store) -> None:
+        other = replace(INSTANCE, instance_id="i-2")
+        await store.add_instance(INSTANCE)
+        await store.add_instance(other)
+        await store.note_service_url("i-1", "http://127.0.0.1:8100")
+        await store.remove_instance("i-2")
+        await store.remove_instance("i-2")
+        assert await store.instances() == [replace(INSTANCE, service_url="http://127.0.0.1:8100")]
+
+    with_store(tmp_path, scenario)
+
+
+def test_what_was_written_is_there_for_the_next_manager(tmp_path: Path) -> None:
+    async def write(store: Store) -> None:
+        await store.set_desired(CHOICE)
+        await store.add_instance(INSTANCE)
+        await store.append_events([event(1)])
+
+    async def read(store: Store) -> None:
+        assert await store.desired_states() == {"echo": CHOICE}
+        assert await store.instances() == [INSTANCE]
+        assert ids(await store.events(limit=9)) == [1]
+
+    with_store(tmp_path, write)
+    with_store(tmp_path, read)
+
+
+def test_calls_that_are_made_at_once_are_done_in_their_order(tmp_path: Path) -> None:
+    async def scenario(store: Store) -> None:
+        states = ("running", "paused", "stopped", "running", "stopped")
+        await asyncio.gather(*(store.set_desired(replace(CHOICE, desired_state=state)) for state in states))
+        assert (await store.desired_states())["echo"].desired_state == "stopped"
+
+    with_store(tmp_path, scenario)
+
+
+def test_a_batch_that_fails_is_not_half_written(tmp_path: Path) -> None:
+    async def scenario(store: Store) -> None:
+        with pytest.raises(StoreUnavailable):
+            await store.append_events([event(1), replace(event(2), message=None)])  # type: ignore[arg-type]
+        assert await store.events(limit=9) == []
+
+    with_store(tmp_path, scenario)
+
+
+def test_a_failing_disk_is_one_sentence_with_a_remedy_and_every_call_says_it(tmp_path: Path) -> None:
+    async def scenario(store: Store) -> None:
+        def drop(name: str) -> None:
+            with store._engine.begin() as connection:
+                connection.execute(text(f"DROP TABLE {name}"))
+
+        for name in ("desired_states", "events", "instances"):
+            drop(name)
+        calls: list[Awaitable[object]] = [
+            store.desired_states(),
+            store.set_desired(CHOICE),
+            store.instances(),
+            store.add_instance(INSTANCE),
+            store.note_service_url("i-1", "http://127.0.0.1:1"),
+            store.remove_instance("i-1"),
+            store.append_events([event(1)]),
+            store.last_event_id(),
+            store.events(limit=1),
+            store.prune_events(NOON),
+        ]
+        for call in calls:
+            with pytest.raises(StoreUnavailable, match=r"no such table.*Free disk space"):
+                await call
+
+    with_store(tmp_path, scenario)
+
+
+def test_closing_finishes_what_was_queued(tmp_path: Path) -> None:
+    async def write(store: Store) -> None:
+        writing = asyncio.create_task(store.set_desired(CHOICE))
+        await asyncio.sleep(0)
+        await store.close()
+        await writing
+
+    async def read(store: Store) -> None:
+        assert await store.desired_states() == {"echo": CHOICE}
+
+    with_store(tmp_path, write)
+    with_store(tmp_path, read)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from manager.telemetry.logs import LAST_WORDS_BYTES, LAST_WORDS_CHARACTERS, AgentLogs
+
+INFO = '{"timestamp": "2026-01-02T03:04:05.678Z", "level": "info", "event": "Agent ready"}'
+TRACEBACK = """Traceback (most recent call last):
+  File "/app/main.py", line 1, in <module>
+    import nothing
+ModuleNotFoundError: No module named 'nothing'
+"""
+CHAINED = f"""{TRACEBACK}
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "/app/main.py", line 3, in <module>
+    raise RuntimeError("no agent")
+RuntimeError: no agent
+and a second line of the message
+"""
+GROUP = """  + Exception Group Traceback (most recent call last):
+  |   File "/app/main.py", line 9, in <module>
+  |     raise group
+  | ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)
+  +-+---------------- 1 ----------------
+    | Traceback (most recent call last):
+    |   File "/app/main.py", line 5, in work
+    |     raise ValueError("bad")
+    | ValueError: bad
+    +------------------------------------
+"""
+
+
+def logs_with(directory: Path, text: str) -> AgentLogs:
+    (directory / "a.log").write_text(text, encoding="utf-8")
+    return AgentLogs(directory)
+
+
+def test_one_file_per_agent(tmp_path: Path) -> None:
+    assert AgentLogs(tmp_path).path("planner") == tmp_path / "planner.log"
+
+
+def test_tail_gives_the_newest_lines(tmp_path: Path) -> None:
+    assert asyncio.run(logs_with(tmp_path, "1\n2\n3\n").tail("a", 2)) == ["2", "3"]
+
+
+def test_an_agent_that_never_wrote_has_an_empty_log(tmp_path: Path) -> None:
+    logs = AgentLogs(tmp_path)
+    assert asyncio.run(logs.tail("a", 5)) == []
+    assert logs.size("a") == 0
+    assert logs.last_words("a", 0) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", None),
+        (INFO, None),
+        (f"{INFO}\n\n", None),
+        (TRACEBACK, "ModuleNotFoundError: No module named 'nothing'"),
+        (TRACEBACK + INFO, "ModuleNotFoundError: No module named 'nothing'"),
+        (CHAINED, "RuntimeError: no agent"),
+        (GROUP, "ValueError: bad"),
+        ("Traceback (most recent call last):\n  File", "File"),
+        (f"{INFO}\nSegmentation fault\n", "Segmentation fault"),
+        (f"Segmentation fault\n{INFO}\n", None),
+        ("[1, 2]\n", "[1, 2]"),
+        ("{not json\n", "{not json"),
+        ("{" * 50_000 + "\n", "{" * (LAST_WORDS_CHARACTERS - 1) + "…"),
+        ('{"level": "error", "event": "Port 8100 is taken"}\n', "Port 8100 is taken"),
+        ('{"level": "CRITICAL", "event": "Cannot start", "error": "no key"}\n', "Cannot start: no key"),
+        ('{"level": "error", "event": "same", "error": "same"}\n', "same"),
+        ('{"level": "error", "event": {"odd": 1}, "error": 5}\n' + INFO, None),
+        (
+            '{"level": "error", "event": "Task failed", "exception": "Traceback (most recent call last):\\n'
+            '  File \\"x\\"\\nValueError: bad"}\n' + INFO,
+            "Task failed: ValueError: bad",
+        ),
+        ('{"level": "error", "event": "older"}\n' + TRACEBACK, "ModuleNotFoundError: No module named 'nothing'"),
+        (TRACEBACK + '{"level": "error", "event": "newer"}\n', "newer"),
+        ("a\tb \x1b c\n", "a b \x1b c"),
+    ],
+)
+def test_last_words(tmp_path: Path, text: str, expected: str | None) -> None:
+    assert logs_with(tmp_path, text).last_words("a", 0) == expected
+
+
+def test_last_words_of_an_earlier_process_are_not_this_one_s(tmp_path: Path) -> None:
+    logs = logs_with(tmp_path, TRACEBACK)
+    offset = logs.size("a")
+    assert offset == len(TRACEBACK)
+    assert logs.last_words("a", offset) is None
+    with logs.path("a").open("a") as file:
+        file.write("Killed\n")
+    assert logs.last_words("a", offset) == "Killed"
+
+
+def test_a_log_that_was_truncated_since_is_read_from_its_start(tmp_path: Path) -> None:
+    assert logs_with(tmp_path, "Killed\n").last_words("a", 10_000) == "Killed"
+
+
+def test_last_words_are_looked_for_in_the_end_of_the_log_only(tmp_path: Path) -> None:
+    logs = logs_with(tmp_path, TRACEBACK + f"{INFO}\n" * (LAST_WORDS_BYTES // len(INFO) + 1))
+    assert logs.last_words("a", 0) is None
+
+
+def test_a_log_that_cannot_be_read_has_no_last_words(tmp_path: Path) -> None:
+    logs = AgentLogs(tmp_path)
+    logs.path("a").mkdir()
+    assert logs.last_words("a", 0) is None

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+from prometheus_client import generate_latest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from manager.telemetry.manager_metrics import ManagerMetrics
+from manager.telemetry.request_metrics import RequestMetrics
+from tests.unit.manager.telemetry.fleet import FixedClock
+
+
+class Served:
+    """An application behind the middleware, and what was counted."""
+
+    def __init__(self) -> None:
+        self.metrics = ManagerMetrics(version="1")
+        self.clock = FixedClock()
+        self.app = Starlette(
+            routes=[
+                Route("/agents/{agent_id}", self.agent, methods=["GET", "POST"]),
+                Route("/stream", self.stream),
+                Route("/fails", self.fails),
+            ],
+            middleware=[Middleware(RequestMetrics, metrics=self.metrics, clock=self.clock)],
+        )
+
+    async def agent(self, request: Request) -> Response:
+        self.clock.seconds += 2
+        return PlainTextResponse("ok")
+
+    async def stream(self, request: Request) -> Response:
+        async def chunks() -> object:
+            yield b"a"
+            self.clock.seconds += 3600
+            yield b"b"
+
+        return StreamingResponse(chunks())  # type: ignore[arg-type]
+
+    async def fails(self, request: Request) -> Response:
+        raise ValueError("broken")
+
+    def request(self, method: str, path: str) -> httpx.Response:
+        async def answered() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+                return await client.request(method, path)
+
+        return asyncio.run(answered())
+
+    def counted(self) -> str:
+        return generate_latest(self.metrics.registry).decode()
+
+
+def requests_line(method: str, route: str, status_class: str, count: float = 1.0) -> str:
+    labels = f'method="{method}",route="{route}",status_class="{status_class}"'
+    return f"manager_http_requests_total{{{labels}}} {count}\n"
+
+
+def test_requests_are_counted_by_route_not_by_path() -> None:
+    served = Served()
+    served.request("GET", "/agents/a")
+    served.request("GET", "/agents/b")
+    counted = served.counted()
+    assert requests_line("GET", "/agents/{agent_id}", "2xx", 2.0) in counted
+    assert 'duration_seconds_sum{method="GET",route="/agents/{agent_id}"} 4.0' in counted
+
+
+def test_paths_and_methods_from_outside_make_no_labels() -> None:
+    served = Served()
+    served.request("GET", "/no/such/path")
+    served.request("BREW", "/agents/a")
+    counted = served.counted()
+    assert requests_line("GET", "unmatched", "4xx") in counted
+    assert requests_line("other", "/agents/{agent_id}", "4xx") in counted
+    assert "such" not in counted and "BREW" not in counted
+
+
+def test_the_duration_of_a_stream_ends_where_its_answer_begins() -> None:
+    served = Served()
+    assert served.request("GET", "/stream").text == "ab"
+    assert 'duration_seconds_sum{method="GET",route="/stream"} 0.0' in served.counted()
+
+
+def test_an_exception_counts_as_500_and_goes_on() -> None:
+    served = Served()
+    with pytest.raises(ValueError, match="broken"):
+        served.request("GET", "/fails")
+    assert requests_line("GET", "/fails", "5xx") in served.counted()
+
+
+def test_an_exception_that_nobody_answers_counts_once() -> None:
+    served = Served()
+
+    async def broken(*_: object) -> None:
+        raise ValueError("broken")
+
+    middleware = RequestMetrics(broken, metrics=served.metrics, clock=served.clock)
+    with pytest.raises(ValueError, match="broken"):
+        asyncio.run(middleware({"type": "http", "method": "GET"}, None, None))  # type: ignore[arg-type]
+    assert requests_line("GET", "unmatched", "5xx") in served.counted()

@@ -1,0 +1,212 @@
+"""A fleet in memory whose state the test changes, and the dashboard on top of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute
+
+from manager.errors import ManagerError, StateConflict, StoreUnavailable, UnknownAgent
+from manager.events import Event, EventBus, EventKind
+from manager.supervision.states import LEGAL_ACTIONS, AgentAction, AgentState, DesiredState
+from manager.supervision.views import AgentView
+from web.live import LiveFleet
+from web.pages import WebDeps, routes
+from web.rendering import Renderer
+from web.session import Session
+
+NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
+_ORDER = [*AgentAction]
+
+
+class FakeClock:
+    """Stands still until it is moved."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self.time = now
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+    def move(self, **delta: float) -> None:
+        self.time += timedelta(**delta)
+
+
+def view(agent_id: str = "planner", state: AgentState = AgentState.RUNNING, **changes: Any) -> AgentView:
+    """A plausible view of an agent in this state."""
+    base: dict[str, Any] = {
+        "id": agent_id,
+        "name": agent_id,
+        "description": "",
+        "entry_point": "dummy",
+        "managed": True,
+        "state": state,
+        "state_reason": None,
+        "desired_state": DesiredState.RUNNING,
+        "ready": state is AgentState.RUNNING,
+        "service_url": "http://127.0.0.1:8100",
+        "pid": 4242,
+        "port": 8100,
+        "instance_id": "i-1",
+        "registered_at": NOW,
+        "last_heartbeat_at": NOW,
+        "started_at": NOW,
+        "restarts": 0,
+        "next_start_at": None,
+        "last_exit": None,
+        "in_flight": 0,
+        "queued": 0,
+        "tasks_total": 0,
+        "tasks_failed": 0,
+        "current_task": None,
+        "drain_deadline": None,
+        "cpu_percent": None,
+        "rss_bytes": None,
+        "metadata": {},
+        "actions": sorted(LEGAL_ACTIONS[state], key=_ORDER.index),
+    }
+    return AgentView(**(base | changes))
+
+
+AFTER = {
+    AgentAction.START: AgentState.STARTING,
+    AgentAction.PAUSE: AgentState.PAUSED,
+    AgentAction.RESUME: AgentState.RUNNING,
+    AgentAction.STOP: AgentState.STOPPING,
+    AgentAction.RESTART: AgentState.STARTING,
+    AgentAction.KILL: AgentState.STARTING,
+}
+
+
+@dataclass
+class FakeFleet:
+    """Obeys like the real one: illegal actions conflict, legal ones change the state at once."""
+
+    views: dict[str, AgentView] = field(default_factory=dict)
+    acts: list[tuple[str, AgentAction, str, str | None]] = field(default_factory=list)
+    asked: int = 0
+    refusal: ManagerError | None = None
+    hold: asyncio.Event | None = None
+
+    def put(self, *views: AgentView) -> None:
+        """Add agents, or replace them."""
+        self.views = self.views | {each.id: each for each in views}
+
+    def change(self, agent_id: str, **changes: Any) -> None:
+        """Change fields of one agent's view; `state` brings its actions along."""
+        if "state" in changes:
+            changes.setdefault("actions", sorted(LEGAL_ACTIONS[changes["state"]], key=_ORDER.index))
+        self.put(self.views[agent_id].model_copy(update=changes))
+
+    def agents(self) -> list[AgentView]:
+        self.asked += 1
+        return [*self.views.values()]
+
+    def agent(self, agent_id: str) -> AgentView:
+        if agent_id not in self.views:
+            raise UnknownAgent(f"There is no agent {agent_id!r}.", agent_id=agent_id)
+        return self.views[agent_id]
+
+    async def act(
+        self,
+        agent_id: str,
+        action: AgentAction,
+        *,
+        actor: str,
+        reason: str | None = None,
+        timeout_seconds: float | None = None,
+    ) -> AgentView:
+        if self.hold is not None:
+            await self.hold.wait()
+        current = self.agent(agent_id)
+        if self.refusal is not None:
+            raise self.refusal
+        if action not in current.actions:
+            raise StateConflict(
+                f"{agent_id} is {current.state}; start it first.", agent_id=agent_id, state=current.state
+            )
+        self.acts.append((agent_id, action, actor, reason))
+        self.change(agent_id, state=AFTER[action])
+        return self.views[agent_id]
+
+
+@dataclass
+class FakeLogs:
+    lines: dict[str, list[str]] = field(default_factory=dict)
+
+    async def tail(self, agent_id: str, lines: int) -> list[str]:
+        return self.lines.get(agent_id, [])[-lines:]
+
+
+@dataclass
+class FakeHistory:
+    """What the store would remember of the bus."""
+
+    events: list[Event] = field(default_factory=list)
+    unreadable: bool = False
+
+    async def recent(self, limit: int, agent_id: str | None = None) -> list[Event]:
+        if self.unreadable:
+            raise StoreUnavailable("The disk is full; make room.")
+        return self.events[::-1][:limit]
+
+
+class World:
+    """Everything the dashboard needs, and handles to change it."""
+
+    def __init__(self, *views: AgentView, tokens: tuple[str, ...] = (), clock: Any = None) -> None:
+        self.clock = clock or FakeClock()
+        self.fleet = FakeFleet()
+        self.fleet.put(*views)
+        self.logs = FakeLogs()
+        self.history = FakeHistory()
+        self.bus = EventBus(self.clock)
+        self.bus.listen(self.history.events.append)
+        self.session = Session(tokens, self.clock)
+        self.renderer = Renderer("1.2.3")
+        self.live = LiveFleet(self.fleet, self.history, self.bus, self.clock, self.renderer)
+
+    def deps(self) -> WebDeps:
+        return WebDeps(
+            fleet=self.fleet,
+            logs=self.logs,
+            live=self.live,
+            session=self.session,
+            renderer=self.renderer,
+            clock=self.clock,
+            status_of=status_of,
+        )
+
+    def app(self, *more: BaseRoute) -> Starlette:
+        return Starlette(routes=[*more, *routes(self.deps())])
+
+    def client(self, **options: Any) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(app=self.app())
+        return httpx.AsyncClient(transport=transport, base_url="http://manager.test", **options)
+
+    def happen(self, message: str, agent_id: str | None = "planner", **data: Any) -> Event:
+        return self.bus.publish(EventKind.STATE_CHANGED, message, agent_id=agent_id, **data)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The live fleet at work; the bus closes at the end, as at the manager's own."""
+        task = asyncio.create_task(self.live.run())
+        try:
+            yield
+        finally:
+            self.bus.close()
+            await task
+
+
+def status_of(error: ManagerError) -> int:
+    return {UnknownAgent: 404, StateConflict: 409, StoreUnavailable: 503}.get(type(error), 400)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from manager.events import Event, EventKind
+from manager.supervision.states import AgentState, DesiredState
+from manager.supervision.views import LastExit
+from tests.unit.web.fakes import NOW, view
+from web.view_models import Tone, agent_row, event_rows, fleet_summary
+
+
+def test_a_row_tells_the_figures_as_texts() -> None:
+    row = agent_row(
+        view(started_at=NOW - timedelta(minutes=3), cpu_percent=3.14, rss_bytes=85 * 1024**2, in_flight=2, queued=1),
+        NOW + timedelta(seconds=2),
+    )
+    assert row.uptime is not None and (row.uptime.text, row.uptime.at) == ("3 min", "2026-03-04T11:57:00.000Z")
+    assert row.heartbeat is not None and row.heartbeat.text == "2 s"
+    assert (row.cpu, row.memory, row.in_flight, row.queued) == ("3.1 %", "85 MiB", 2, 1)
+    assert row.unfinished == "3 unfinished tasks"
+
+
+def test_a_row_without_a_process_has_no_uptime_and_no_figures() -> None:
+    row = agent_row(view(state=AgentState.STOPPED, pid=None, last_heartbeat_at=None), NOW)
+    assert (row.uptime, row.heartbeat, row.cpu, row.memory, row.unfinished) == (None,) * 5
+
+
+@pytest.mark.parametrize(
+    ("state", "labels"),
+    [
+        (AgentState.STOPPED, ["Start"]),
+        (AgentState.RUNNING, ["Pause", "Stop", "Restart"]),
+        (AgentState.PAUSED, ["Resume", "Stop", "Restart"]),
+        (AgentState.STOPPING, ["Start", "Stop"]),
+        (AgentState.LOST, []),
+    ],
+)
+def test_the_buttons_are_the_actions_of_the_view_with_kill_apart(state: AgentState, labels: list[str]) -> None:
+    row = agent_row(view(state=state), NOW)
+    assert [button.label for button in row.buttons] == labels
+    assert (row.kill is not None) == (state in (AgentState.RUNNING, AgentState.PAUSED, AgentState.STOPPING))
+
+
+def test_a_stopping_agent_tells_how_many_tasks_and_seconds_are_left() -> None:
+    stopping = view(
+        state=AgentState.STOPPING, in_flight=2, queued=1, drain_deadline=NOW + timedelta(seconds=26, milliseconds=400)
+    )
+    row = agent_row(stopping, NOW)
+    assert row.draining == 3
+    assert row.drain_left is not None and row.drain_left.text == "27 s"
+
+
+def test_a_deadline_that_is_left_over_is_not_told_of_a_running_agent() -> None:
+    row = agent_row(view(drain_deadline=NOW + timedelta(seconds=5), next_start_at=NOW), NOW)
+    assert (row.draining, row.drain_left, row.next_start) == (None, None, None)
+
+
+def test_a_backoff_counts_down_to_the_next_start() -> None:
+    row = agent_row(view(state=AgentState.BACKOFF, next_start_at=NOW + timedelta(seconds=14)), NOW)
+    assert row.next_start is not None and row.next_start.text == "14 s"
+
+
+@pytest.mark.parametrize(
+    ("code", "signal", "short"),
+    [(1, None, "exit 1"), (0, None, "exit 0"), (None, 9, "signal 9"), (None, None, "ended")],
+)
+def test_the_last_exit_is_told_in_two_words(code: int | None, signal: int | None, short: str) -> None:
+    last = LastExit(code=code, signal=signal, reason="It fell.", at=NOW - timedelta(hours=2))
+    row = agent_row(view(last_exit=last), NOW)
+    assert row.last_exit is not None
+    assert (row.last_exit.short, row.last_exit.reason, row.last_exit.since.text) == (short, "It fell.", "2 h 0 min")
+
+
+@pytest.mark.parametrize(
+    ("state", "desired", "wanted"),
+    [
+        (AgentState.RUNNING, DesiredState.RUNNING, None),
+        (AgentState.RUNNING, DesiredState.PAUSED, "paused"),
+        (AgentState.STOPPED, DesiredState.RUNNING, "running"),
+        (AgentState.STOPPING, DesiredState.STOPPED, None),
+        (AgentState.FAILED, DesiredState.RUNNING, None),
+    ],
+)
+def test_what_is_wanted_is_told_only_where_the_agent_rests_in_another_state(
+    state: AgentState, desired: DesiredState, wanted: str | None
+) -> None:
+    assert agent_row(view(state=state, desired_state=desired), NOW).wanted == wanted
+
+
+def test_the_summary_counts_the_states_with_running_first() -> None:
+    views = [view(f"a{index}") for index in range(5)] + [view("b", AgentState.FAILED)]
+    summary = fleet_summary(views)
+    assert (summary.text, summary.tone, summary.troubled) == ("6 agents: 5 running, 1 failed", Tone.BAD, 1)
+
+
+@pytest.mark.parametrize(
+    ("states", "text", "tone"),
+    [
+        ([], "No agents", Tone.IDLE),
+        ([AgentState.RUNNING], "1 agent: 1 running", Tone.GOOD),
+        ([AgentState.RUNNING, AgentState.STARTING], "2 agents: 1 running, 1 starting", Tone.BUSY),
+        ([AgentState.RUNNING, AgentState.BACKOFF], "2 agents: 1 running, 1 backoff", Tone.WARN),
+        ([AgentState.STOPPED, AgentState.LOST], "2 agents: 1 stopped, 1 lost", Tone.BAD),
+        ([AgentState.STOPPED], "1 agent: 1 stopped", Tone.IDLE),
+    ],
+)
+def test_the_summary_takes_the_tone_of_its_worst_agent(states: list[AgentState], text: str, tone: Tone) -> None:
+    summary = fleet_summary([view(f"a{index}", state) for index, state in enumerate(states)])
+    assert (summary.text, summary.tone) == (text, tone)
+
+
+def test_every_state_can_be_shown() -> None:
+    rows = [agent_row(view(state=state), NOW) for state in AgentState]
+    assert [row.state for row in rows] == [state.value for state in AgentState]
+
+
+def test_an_event_does_not_tell_twice_who_did_it() -> None:
+    event = Event(7, NOW, EventKind.DESIRED_CHANGED, "dashboard asked echo to stop", actor="dashboard", reason="night")
+    assert [row.by for row in event_rows([event], NOW)] == ["night"]
+
+
+def test_an_event_tells_who_did_it_and_why() -> None:
+    event = Event(7, NOW, EventKind.DESIRED_CHANGED, "echo is to be paused", "echo", actor="dashboard", reason="night")
+    [row] = event_rows([event], NOW + timedelta(minutes=2))
+    assert (row.id, row.agent_id, row.age.text, row.by) == (7, "echo", "2 min", "by dashboard: night")
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "tone"),
+    [
+        (EventKind.STATE_CHANGED, {"state": "failed"}, Tone.BAD),
+        (EventKind.STATE_CHANGED, {"state": "running"}, Tone.GOOD),
+        (EventKind.STATE_CHANGED, {"state": ["odd"]}, Tone.IDLE),
+        (EventKind.START_FAILED, {}, Tone.BAD),
+        (EventKind.MANAGER_STARTED, {}, Tone.IDLE),
+    ],
+)
+def test_an_event_has_the_tone_of_what_it_tells(kind: EventKind, data: dict[str, object], tone: Tone) -> None:
+    [row] = event_rows([Event(1, NOW, kind, "It happened.", data=data)], NOW)
+    assert row.tone is tone
