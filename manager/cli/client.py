@@ -1,0 +1,230 @@
+"""The manager's API as Python calls. Every way in which a request can fail becomes one `RequestFailed`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import Json, TypeAdapter, ValidationError
+
+from agent_service.contract import EVENT_STREAM_MEDIA_TYPE, TOKEN_HEADER
+from manager.cli.sse import ServerSentEvent, parse_events
+from manager.cli.target import is_loopback
+from manager.errors import ManagerError
+from manager.events import Event
+from manager.supervision.states import AgentAction
+from manager.supervision.views import AgentDetail, AgentView
+from manager.version import __version__
+
+JsonObject = dict[str, Any]
+T = TypeVar("T")
+
+_JSON_TEXT: TypeAdapter[JsonObject] = TypeAdapter(Json[JsonObject])
+
+_TIMEOUT = httpx.Timeout(30, connect=5)
+# How long a task may take is the agent's `executeTimeoutSeconds`, which the manager enforces.
+_PATIENT = httpx.Timeout(None, connect=5)
+
+
+class RequestFailed(ManagerError):
+    """The manager refused, failed or did not answer; the message is the sentence for the person."""
+
+    def __init__(self, detail: str, status: int | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class ManagerUnreachable(RequestFailed):
+    """Nobody listens at the URL."""
+
+
+class ManagerClient:
+    """A connection to the manager at `url`; use it in a `with` block."""
+
+    def __init__(self, url: str, *, token: str | None = None, transport: httpx.BaseTransport | None = None) -> None:
+        self.url = url
+        try:
+            host = httpx.URL(url).host
+        except httpx.InvalidURL as error:
+            raise RequestFailed(f"{url} is no URL of a manager ({error}); name the right one with --url.") from None
+        self._http = httpx.Client(
+            base_url=url,
+            headers={TOKEN_HEADER.encode(): token.encode()} if token else None,
+            timeout=_TIMEOUT,
+            transport=transport,
+            # A proxy from the environment is for the network outside, never for this machine.
+            trust_env=not is_loopback(host),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def agents(self) -> list[JsonObject]:
+        """Every known agent, as the API answers it."""
+        return self._list("/api/agent-services", "agents")
+
+    def views(self) -> list[AgentView]:
+        """Every known agent."""
+        return self.parse_views(self.agents())
+
+    def agent(self, agent_id: str) -> JsonObject:
+        """One agent with its spec and newest events, as the API answers it."""
+        return self._object("GET", _path(agent_id))
+
+    def act(
+        self, agent_id: str, action: AgentAction, *, reason: str | None, timeout_seconds: float | None
+    ) -> JsonObject:
+        """Ask for a lifecycle action; the agent as it is now."""
+        body: JsonObject = {"action": action.value, "reason": reason, "timeout_seconds": timeout_seconds}
+        given = {key: value for key, value in body.items() if value is not None}
+        return self._object("POST", _path(agent_id, "action"), body=given)
+
+    def execute(self, agent_id: str, parameters: JsonObject) -> JsonObject:
+        """Run one task to its end."""
+        body = {"parameters": parameters}
+        return self._object("POST", _path(agent_id, "execute"), body=body, timeout=_PATIENT)
+
+    @contextmanager
+    def execute_stream(self, agent_id: str, parameters: JsonObject) -> Iterator[Iterator[ServerSentEvent]]:
+        """Run one task; its events as they come."""
+        with self._stream("POST", _path(agent_id, "execute"), body={"parameters": parameters}) as events:
+            yield events
+
+    def logs(self, agent_id: str, lines: int) -> list[str]:
+        """The agent's newest log lines, oldest first."""
+        answer = self._object("GET", _path(agent_id, "logs"), query={"lines": lines})
+        return self._parsed(TypeAdapter(list[str]), answer.get("lines"))
+
+    def events(self, *, agent_id: str | None, limit: int) -> list[JsonObject]:
+        """The newest lifecycle events, oldest first."""
+        return self._list("/api/events", "events", {"agent": agent_id, "limit": limit})
+
+    def event_stream(self, *, agent_id: str | None, after: int) -> Iterator[JsonObject]:
+        """The lifecycle events after the one with id `after`, as they happen, until the manager ends the stream."""
+        with self._stream("GET", "/api/events", query={"agent": agent_id, "after": after}) as events:
+            for event in events:
+                yield self._parsed(_JSON_TEXT, event.data)
+
+    def shutdown(self) -> JsonObject:
+        """Ask the manager to drain every agent and to end."""
+        return self._object("POST", "/api/manager/shutdown", body={})
+
+    def parse_views(self, rows: Iterable[JsonObject]) -> list[AgentView]:
+        """Rows of the API as views."""
+        return self._parsed(TypeAdapter(list[AgentView]), list(rows))
+
+    def parse_detail(self, answer: JsonObject) -> AgentDetail:
+        """The API's answer about one agent as a view."""
+        return self._parsed(TypeAdapter(AgentDetail), answer)
+
+    def parse_events(self, rows: Iterable[JsonObject]) -> list[Event]:
+        """Rows of the API as events."""
+        return self._parsed(TypeAdapter(list[Event]), list(rows))
+
+    def _list(self, path: str, key: str, query: Mapping[str, Any] | None = None) -> list[JsonObject]:
+        answer = self._object("GET", path, query=query)
+        return self._parsed(TypeAdapter(list[JsonObject]), answer.get(key))
+
+    def _parsed(self, shape: TypeAdapter[T], value: object) -> T:
+        try:
+            return shape.validate_python(value)
+        except ValidationError:
+            raise self._not_understood() from None
+
+    def _object(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: JsonObject | None = None,
+        query: Mapping[str, Any] | None = None,
+        timeout: httpx.Timeout = _TIMEOUT,
+    ) -> JsonObject:
+        with self._errors_mapped(method, path):
+            response = self._http.request(method, path, json=body, params=_given(query), timeout=timeout)
+        self._check(response)
+        return self._parsed(TypeAdapter(JsonObject), _json_of(response))
+
+    @contextmanager
+    def _stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: JsonObject | None = None,
+        query: Mapping[str, Any] | None = None,
+    ) -> Iterator[Iterator[ServerSentEvent]]:
+        headers = {"Accept": EVENT_STREAM_MEDIA_TYPE}
+        request = self._http.build_request(
+            method, path, json=body, params=_given(query), headers=headers, timeout=_PATIENT
+        )
+        with self._errors_mapped(method, path):
+            response = self._http.send(request, stream=True)
+            try:
+                if not response.headers.get("content-type", "").startswith(EVENT_STREAM_MEDIA_TYPE):
+                    response.read()
+                    self._check(response)
+                    raise self._not_understood()
+                yield parse_events(response.iter_bytes())
+            finally:
+                response.close()
+
+    def _check(self, response: httpx.Response) -> None:
+        if response.is_success:
+            return
+        answer = _json_of(response)
+        detail = answer.get("detail") if isinstance(answer, dict) else None
+        if not isinstance(detail, str):
+            request = f"{response.request.method} {response.request.url.path}"
+            detail = (
+                f"{self.url} answered {response.status_code} {response.reason_phrase} to {request}; "
+                "is it an agent manager? Name the right one with --url."
+            )
+        raise RequestFailed(detail, response.status_code)
+
+    def _not_understood(self) -> RequestFailed:
+        return RequestFailed(
+            f"{self.url} answered something that agent-manager {__version__} does not understand; "
+            "is it a manager of the same version? Name the right one with --url."
+        )
+
+    @contextmanager
+    def _errors_mapped(self, method: str, path: str) -> Iterator[None]:
+        try:
+            yield
+        except httpx.ConnectError:
+            raise ManagerUnreachable(
+                f"No manager answers at {self.url}; start one with `agent-manager up` or name it with --url."
+            ) from None
+        except httpx.TimeoutException:
+            raise RequestFailed(
+                f"The manager at {self.url} did not answer {method} {path} in time; try again or see its output."
+            ) from None
+        except httpx.HTTPError as error:
+            raise RequestFailed(
+                f"The connection to the manager at {self.url} broke during {method} {path} ({error}); try again."
+            ) from None
+
+
+def _path(agent_id: str, *rest: str) -> str:
+    return "/".join(("/api/agent-services", quote(agent_id, safe=""), *rest))
+
+
+def _given(query: Mapping[str, Any] | None) -> JsonObject:
+    return {key: value for key, value in (query or {}).items() if value is not None}
+
+
+def _json_of(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None

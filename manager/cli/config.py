@@ -1,0 +1,50 @@
+"""`config check`: whether a config can be used, and everything that is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from manager.cli.options import AsJson
+from manager.cli.output import print_error, print_json, print_line
+from manager.cli.session import Session, session_of
+from manager.cli.target import require_config, shown
+from manager.errors import ConfigError, ConfigIssue
+
+ConfigArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="PATH", help="Else config/agents.config.json, else agents.config.json.", show_default=False),
+]
+
+
+def check(context: typer.Context, path: ConfigArgument = None, as_json: AsJson = False) -> None:
+    """Check a config without starting anything."""
+    session = session_of(context)
+    config = require_config(path, session.directory)
+    agents, issues = _inspect(config, session)
+    if as_json:
+        found = [{"path": issue.path, "found": issue.found, "allowed": issue.allowed} for issue in issues]
+        print_json({"ok": not issues, "issues": found})
+    elif issues:
+        print_error(f"{shown(config, session.directory)}: {_counted(len(issues), 'error')}")
+        for issue in issues:
+            print_error(f"  {issue}")
+    else:
+        print_line(f"{shown(config, session.directory)}: {_counted(agents, 'agent')}, OK")
+    if issues:
+        raise typer.Exit(1)
+
+
+def _inspect(config: Path, session: Session) -> tuple[int, list[ConfigIssue]]:
+    from manager.specs.loading import load_config
+
+    try:
+        return len(load_config(config, environ=session.environ).agents), []
+    except ConfigError as error:
+        return 0, error.issues
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,127 @@
+"""What `agent-manager up` says while it runs: one short line per thing that a person should know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from manager.cli.agents import STYLES
+from manager.cli.goals import draining, why
+from manager.cli.output import duration, printable
+from manager.cli.target import shown
+from manager.clock import Clock
+from manager.events import Event, EventKind
+from manager.supervision.states import AgentState
+from manager.supervision.views import AgentView
+from manager.version import __version__
+
+DRAIN_REPEAT_SECONDS = 5.0
+
+# What the state changes do not say already.
+_SPOKEN_KINDS = frozenset({EventKind.INSTANCE_ADOPTED, EventKind.DRAIN_TIMED_OUT})
+_VERBS = {AgentState.BACKOFF: "crashed", AgentState.STOPPING: "draining"}
+_EXPLAINED = frozenset({AgentState.BACKOFF, AgentState.FAILED, AgentState.UNRESPONSIVE, AgentState.LOST})
+
+
+class ConsoleReporter:
+    """What a person at `directory` wants to know; every method prints and returns at once.
+
+    `program` is how the command line is called there, `expected_url` the manager that it finds by itself.
+    """
+
+    def __init__(
+        self, console: Console, clock: Clock, *, directory: Path, program: str = "agent-manager", expected_url: str
+    ) -> None:
+        self._console = console
+        self._clock = clock
+        self._directory = directory
+        self._program = program
+        self._expected_url = expected_url
+        self._ready_instances: dict[str, str | None] = {}
+        self._example: tuple[str, str] | None = None
+        self._drain_said: tuple[list[tuple[str, int]], float] | None = None
+
+    def starting(self, url: str, config_path: Path, agent_count: int) -> None:
+        """The manager listens at `url` and is about to start its agents."""
+        config = shown(config_path, self._directory)
+        agents = f"{agent_count} agent" if agent_count == 1 else f"{agent_count} agents"
+        self._say(f"agent-manager {__version__} at {url}, {agents} from {config}", "bold")
+
+    def event(self, event: Event, view: AgentView | None) -> None:
+        """Something happened; `view` is the agent as it is now, None where the event is about none."""
+        if event.kind is EventKind.STATE_CHANGED and view is not None:
+            self._state_changed(event, view)
+        elif event.kind in _SPOKEN_KINDS:
+            self._say(event.message, "yellow")
+
+    def ready(self, url: str, ready: int, total: int) -> None:
+        """Every agent that starts by itself is ready or has failed: how to go on from here."""
+        self._say(f"{ready} of {total} agents ready", "bold green" if ready == total else "bold yellow")
+        self._say(f"  Dashboard  {url.rstrip('/')}/")
+        command = self._program if url == self._expected_url else f"{self._program} --url {url}"
+        if self._example:
+            agent_id, parameters = self._example
+            self._say(f"  Try        {command} execute {agent_id} '{parameters}'")
+        self._say(f"             {command} ps")
+        self._say(f"             {command} logs -f")
+        self._say("  Ctrl-C drains and stops every agent")
+
+    def draining(self, views: list[AgentView]) -> None:
+        """Called as often as the caller likes while agents drain; says who is busy when that has changed."""
+        busy = [view for view in views if view.state is AgentState.STOPPING]
+        news = [(view.id, view.in_flight) for view in busy]
+        now = self._clock.monotonic()
+        if not busy or (
+            self._drain_said and self._drain_said[0] == news and now - self._drain_said[1] < DRAIN_REPEAT_SECONDS
+        ):
+            return
+        self._drain_said = news, now
+        who = ", ".join(f"{view.id} {draining(view, self._clock.now())}" for view in busy)
+        self._say(f"draining: {who}; Ctrl-C again ends them at once", "yellow")
+
+    def stopped(self) -> None:
+        """The last thing said: nothing that the manager has started runs any more."""
+        self._say("All agents have ended, and so has the manager", "bold")
+
+    def _state_changed(self, event: Event, view: AgentView) -> None:
+        if view.state is AgentState.STARTING:
+            return
+        if view.state is AgentState.RUNNING and self._is_first_ready(view):
+            self._remember_example(view)
+            text = _ready_text(event, view)
+        else:
+            text = _state_text(event, view)
+        self._say(text, STYLES[view.state])
+
+    def _is_first_ready(self, view: AgentView) -> bool:
+        before = self._ready_instances.get(view.id)
+        self._ready_instances[view.id] = view.instance_id
+        return before is None or before != view.instance_id
+
+    def _remember_example(self, view: AgentView) -> None:
+        # A dummy takes any parameters; what another agent takes, only its author knows.
+        if view.entry_point == "dummy":
+            self._example = view.id, '{"hello": "world"}'
+        elif self._example is None:
+            self._example = view.id, "{}"
+
+    def _say(self, text: str, style: str = "") -> None:
+        self._console.print(Text(printable(text), style=style), soft_wrap=True)
+
+
+def _ready_text(event: Event, view: AgentView) -> str:
+    if not view.managed:
+        return f"{view.id} ready at {view.service_url}, started elsewhere"
+    took = f" in {duration((event.at - view.started_at).total_seconds())}" if view.started_at else ""
+    return f"{view.id} ready{took} (pid {view.pid}, port {view.port})"
+
+
+def _state_text(event: Event, view: AgentView) -> str:
+    text = f"{view.id} {_VERBS.get(view.state, view.state)}"
+    if view.state in _EXPLAINED and why(view):
+        text += f": {why(view)}"
+    if view.next_start_at is not None:
+        text += f"; starts again in {duration((view.next_start_at - event.at).total_seconds())}"
+    return text

@@ -1,0 +1,254 @@
+"""Acceptance: what an operator does to agents, over HTTP, with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from tests.integration.conftest import Fleet
+from tests.integration.manager_process import ManagerProcess, until
+
+
+@contextmanager
+def task_in_flight(manager: ManagerProcess, agent_id: str, **parameters: object) -> Iterator[Future[httpx.Response]]:
+    """An execute under way: inside, the adapter is working on it."""
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(manager.execute, agent_id, **parameters)
+        service_url = manager.agent(agent_id)["service_url"]
+        until(lambda: httpx.get(f"{service_url}/status").json()["in_flight"] == 1, "the task is in flight")
+        yield answer
+
+
+def kinds(manager: ManagerProcess, agent_id: str) -> list[str]:
+    return [event["kind"] for event in manager.events(agent_id)]
+
+
+def test_a_paused_agent_answers_409_until_it_is_resumed(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+    assert manager.act(agent, "pause", reason="maintenance")["state"] == "paused"
+    refused = manager.execute(agent, hello=1)
+    assert refused.status_code == 409
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.json()["state"] == "paused" and refused.json()["agent_id"] == agent
+    row = manager.act(agent, "resume")
+    assert (row["state"], row["desired_state"]) == ("running", "running")
+    assert manager.execute(agent, hello=1).json()["result"] == {"echo": {"hello": 1}}
+    told = next(event for event in manager.events(agent) if event["reason"] == "maintenance")
+    assert (told["actor"], told["data"]["action"]) == ("api", "pause")
+
+
+def test_a_stop_lets_the_task_in_flight_finish_and_refuses_new_work(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+    with task_in_flight(manager, agent, sleep_ms=2000, token="mine") as answer:
+        row = manager.act(agent, "stop")
+        assert row["state"] == "stopping" and row["drain_deadline"] is not None
+        assert manager.agent(agent)["state"] == "stopping"
+        assert manager.execute(agent, late=True).status_code == 409
+        assert answer.result().status_code == 200
+        assert answer.result().json()["result"] == {"echo": {"sleep_ms": 2000, "token": "mine"}}
+    row = manager.wait_for(agent, "stopped")
+    assert (row["last_exit"]["code"], row["last_exit"]["signal"]) == (0, None)
+    assert row["pid"] is None and row["desired_state"] == "stopped"
+    assert manager.execute(agent).status_code == 503
+
+
+def test_a_drain_that_takes_too_long_cancels_the_task_and_names_it(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+    with task_in_flight(manager, agent, sleep_ms=60_000) as answer:
+        manager.act(agent, "stop", timeout_seconds=0.5)
+        assert answer.result().status_code in (500, 502, 503)
+    row = manager.wait_for(agent, "stopped")
+    assert row["last_exit"]["code"] == 0
+    timed_out = next(event for event in manager.events(agent) if event["kind"] == "drain_timed_out")
+    assert timed_out["data"]["in_flight"] == 1
+    assert timed_out["data"]["task_id"] in manager.log(agent)
+
+
+def test_a_restart_brings_a_new_process_that_is_ready_again(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+    before = manager.agent(agent)
+    manager.act(agent, "restart")
+    after = until(
+        lambda: (row := manager.agent(agent))["ready"] and row["pid"] != before["pid"] and row, "a new process"
+    )
+    assert after["restarts"] == before["restarts"] + 1
+    assert after["last_exit"]["code"] == 0
+    assert manager.execute(agent, again=True).status_code == 200
+
+
+def test_a_request_during_a_restart_waits_and_is_answered(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+    manager.act(agent, "restart")
+    assert manager.execute(agent, patient=True).json()["result"] == {"echo": {"patient": True}}
+
+
+def test_a_restart_of_a_paused_agent_leaves_it_paused(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+    pid = manager.act(agent, "pause")["pid"]
+    manager.act(agent, "restart")
+    row = until(lambda: (r := manager.agent(agent))["pid"] not in (None, pid) and r["state"] == "paused" and r, "back")
+    assert row["desired_state"] == "paused"
+    assert manager.execute(agent).status_code == 409
+
+
+def test_an_adapter_that_is_killed_comes_back_and_tells_of_signal_9(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+    pid = manager.agent(agent)["pid"]
+    os.kill(pid, signal.SIGKILL)
+    row = until(lambda: (r := manager.agent(agent))["pid"] not in (None, pid) and r["ready"] and r, "a successor")
+    assert (row["last_exit"]["signal"], row["last_exit"]["code"]) == (9, None)
+    assert row["restarts"] == 1
+    assert manager.execute(agent).status_code == 200
+    assert {"instance_exited", "restart_scheduled"} <= set(kinds(manager, agent))
+
+
+def test_an_adapter_that_is_killed_while_it_drains_is_stopped_and_tells_so(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+    pid = manager.agent(agent)["pid"]
+    with task_in_flight(manager, agent, sleep_ms=60_000) as answer:
+        manager.act(agent, "stop")
+        os.kill(pid, signal.SIGKILL)
+        assert answer.result().status_code == 502
+    row = manager.wait_for(agent, "stopped")
+    assert row["last_exit"]["signal"] == 9
+    assert "while it was being stopped" in row["last_exit"]["reason"]
+
+
+def test_an_agent_that_keeps_crashing_is_failed_with_the_reason(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+    seen: set[int] = set()
+
+    def failed() -> bool:
+        row = manager.agent(agent)
+        if row["pid"] is not None and row["ready"] and row["pid"] not in seen:
+            seen.add(row["pid"])
+            os.kill(row["pid"], signal.SIGKILL)
+        return row["state"] == "failed"
+
+    until(failed, "the crash loop is noticed", seconds=60)
+    row = manager.agent(agent)
+    assert "crash loop" in row["state_reason"] and "signal 9" in row["state_reason"]
+    assert manager.execute(agent).status_code == 503
+    assert manager.start(agent)["ready"], "a person may start it again"
+
+
+def test_a_kill_ends_the_process_at_once_and_it_stays_down(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+    with task_in_flight(manager, agent, sleep_ms=60_000) as answer:
+        row = manager.act(agent, "kill")
+        assert answer.result().status_code == 502
+    assert row["state"] == "stopped" and row["last_exit"]["signal"] == 9
+    assert manager.agent(agent)["desired_state"] == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("prepare", "action", "status"),
+    [
+        ([], "pause", 409),
+        ([], "resume", 409),
+        ([], "restart", 409),
+        ([], "kill", 409),
+        ([], "stop", 202),
+        (["start"], "start", 202),
+        (["start"], "resume", 202),
+        (["start", "pause"], "pause", 202),
+        (["start", "pause"], "start", 409),
+    ],
+)
+def test_actions_that_the_state_forbids_are_refused_with_the_reason(
+    fleet: Fleet, prepare: list[str], action: str, status: int
+) -> None:
+    manager, agent = fleet.manager, fleet.fresh()
+    for step in prepare:
+        manager.start(agent) if step == "start" else manager.act(agent, step)
+    answer = manager.post(agent, "action", {"action": action})
+    assert answer.status_code == status, answer.text
+    if status == 409:
+        assert agent in answer.json()["detail"] and answer.json()["state"] in answer.json()["detail"]
+    manager.act(agent, "stop")
+
+
+def test_slow_stops_do_not_delay_other_agents(fleet: Fleet) -> None:
+    manager, slow, other = fleet.manager, fleet.started(), fleet.started()
+    with task_in_flight(manager, slow, sleep_ms=60_000) as answer:
+        manager.act(slow, "stop")
+        manager.act(other, "stop")
+        manager.wait_for(other, "stopped")
+        assert manager.agent(slow)["state"] == "stopping"
+        manager.act(slow, "kill")
+        answer.result()
+
+
+def test_fifty_executes_at_once_are_all_answered(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+    barrier = threading.Barrier(50)
+
+    def one(number: int) -> httpx.Response:
+        barrier.wait()
+        return manager.execute(agent, number=number, sleep_ms=50)
+
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(one, range(50)))
+    assert [answer.json()["result"]["echo"]["number"] for answer in answers] == list(range(50))
+
+
+def test_a_streamed_execute_arrives_chunk_by_chunk(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+    names: list[str] = []
+    with manager.http.stream(
+        "POST",
+        f"/api/agent-services/{agent}/execute",
+        json={"parameters": {"stream": 3, "sleep_ms": 300}},
+        headers={"Accept": "text/event-stream"},
+    ) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        for line in answer.iter_lines():
+            if line.startswith("event: "):
+                names.append(line.removeprefix("event: "))
+            if names == ["chunk"]:
+                service_url = manager.agent(agent)["service_url"]
+                assert httpx.get(f"{service_url}/status").json()["in_flight"] == 1, "the task still runs"
+    assert names == ["chunk", "chunk", "chunk", "result"]
+
+
+def test_a_client_that_hangs_up_cancels_its_task(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+    service_url = manager.agent(agent)["service_url"]
+    with pytest.raises(httpx.ReadTimeout):
+        manager.http.post(
+            f"/api/agent-services/{agent}/execute", json={"parameters": {"sleep_ms": 60_000}}, timeout=0.5
+        )
+    until(lambda: httpx.get(f"{service_url}/status").json()["in_flight"] == 0, "the task is cancelled")
+    assert 'agent_tasks_total{outcome="cancelled"} 1.0' in httpx.get(f"{service_url}/metrics").text
+
+
+def test_ids_go_through_to_the_agents_log_and_come_back(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    answer = manager.http.post(
+        f"/api/agent-services/{agent}/execute",
+        json={"parameters": {"log": 1}},
+        headers={"X-Request-ID": "find-me-7", "traceparent": traceparent},
+    )
+    assert answer.headers["x-request-id"] == "find-me-7"
+    assert answer.headers["traceparent"] == traceparent
+    assert "find-me-7" in manager.log(agent) and "0af7651916cd43dd8448eb211c80319c" in manager.log(agent)
+
+
+def test_the_metrics_page_has_the_managers_and_every_agents_series(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+    manager.execute(agent)
+    page = manager.http.get("/metrics").text
+    assert f'agent_up{{agent_id="{agent}"}} 1' in page
+    assert any(
+        line.startswith("agent_tasks_total{") and f'agent_id="{agent}"' in line and 'outcome="succeeded"' in line
+        for line in page.splitlines()
+    )
+    assert "manager_build_info" in page

@@ -1,0 +1,71 @@
+"""Acceptance: who may do what, with tokens and without."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import httpx
+
+from tests.integration.manager_process import COMMAND, DEADLINE_SECONDS, ROOT, running_manager, write_config
+
+TOKEN, PREVIOUS = "current-token-0123456789", "previous-token-9876543210"
+ENVIRONMENT = {"MANAGER_TOKEN": TOKEN, "MANAGER_TOKEN_PREVIOUS": PREVIOUS}
+
+
+def test_a_manager_that_others_could_reach_needs_a_token(tmp_path: Path) -> None:
+    config = write_config(tmp_path, [])
+    refused = subprocess.run(
+        [*COMMAND, "--config", str(config), "--host", "0.0.0.0", "--port", "0"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        cwd=ROOT,
+        check=False,
+    )
+    assert refused.returncode == 2
+    assert "MANAGER_TOKEN" in refused.stderr
+
+
+def test_with_tokens_on_only_their_holders_change_anything(tmp_path: Path) -> None:
+    config = write_config(tmp_path, [{"id": "one"}])
+    with running_manager(config, environment=ENVIRONMENT) as manager:
+        row = manager.wait_for("one", "running")
+        stranger = httpx.Client(base_url=manager.url, trust_env=False)
+        path = "/api/agent-services/one"
+        for answer in (
+            stranger.post(f"{path}/action", json={"action": "stop"}),
+            stranger.post(f"{path}/execute", json={"parameters": {}}, headers={"X-Manager-Token": "wrong"}),
+            stranger.get(f"{path}/logs"),
+            stranger.post("/api/agent-services/register", json={}),
+            stranger.post("/api/manager/shutdown"),
+            stranger.post("/ui/agents/one/action", data={"action": "stop"}),
+            httpx.post(f"{row['service_url']}/action", json={"action": "stop"}),
+            httpx.post(f"{row['service_url']}/execute", json={"parameters": {}}),
+            httpx.get(f"{row['service_url']}/logs"),
+        ):
+            assert answer.status_code == 401, answer.url
+        assert manager.execute("one", a=1).status_code == 200
+        rotating = {"X-Manager-Token": PREVIOUS}
+        assert stranger.post(f"{path}/execute", json={"parameters": {}}, headers=rotating).status_code == 200
+        assert "one" not in stranger.get("/").text.split("<body")[1], "the dashboard asks for the token first"
+        stranger.close()
+        everything = manager.log("one") + manager.http.get(path).text + "\n".join(manager.output)
+        everything += (tmp_path / "logs" / "manager.log").read_text()
+        assert TOKEN not in everything and PREVIOUS not in everything
+
+
+def test_the_dashboards_own_posts_work_after_signing_in_and_foreign_ones_do_not(tmp_path: Path) -> None:
+    config = write_config(tmp_path, [{"id": "one"}])
+    with running_manager(config, environment=ENVIRONMENT) as manager:
+        manager.wait_for("one", "running")
+        browser = httpx.Client(base_url=manager.url, headers={"Origin": manager.url}, trust_env=False)
+        assert browser.post("/ui/login", data={"token": "wrong"}).status_code in (401, 403)
+        assert browser.post("/ui/login", data={"token": TOKEN}).status_code == 303
+        assert "one" in browser.get("/").text
+        executed = browser.post("/api/agent-services/one/execute", json={"parameters": {"a": 1}})
+        assert executed.json()["result"] == {"echo": {"a": 1}}
+        foreign = {"Origin": "http://127.0.0.1:1"}
+        for path in ("/ui/agents/one/action", "/api/agent-services/one/execute", "/api/manager/shutdown"):
+            assert browser.post(path, json={"parameters": {}}, headers=foreign).status_code == 403
+        browser.close()
