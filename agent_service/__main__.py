@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -15,6 +16,7 @@ import structlog
 
 from agent_service import contract
 from agent_service.errors import AdapterError, ConfigError, EntryPointError, PortInUse
+from agent_service.http.sockets import inherited
 from agent_service.launch import Launch, read_launch
 from agent_service.lifecycle import Ending
 from agent_service.logs import LogReader, configure_logging
@@ -24,14 +26,17 @@ from agent_service.server import Ended, serve
 log = structlog.stdlib.get_logger(__name__)
 
 
-def main() -> NoReturn:
-    """Run one adapter and leave with its exit status."""
+def main(public: socket.socket | None = None) -> NoReturn:
+    """Run one adapter and leave with its exit status. `public`: a listening socket to serve besides its own."""
     directory = os.getcwd()
     if directory not in sys.path:
         sys.path.insert(0, directory)
     try:
         launch = _launch(sys.argv[1:])
-        ended = serve(launch, _open_log(launch))
+        read_log = _open_log(launch)
+        if public is None and launch.listen_fd is not None:
+            public = inherited(launch.listen_fd)
+        ended = serve(launch, read_log, public)
         if ended.ending is Ending.RESTART and not launch.managed:
             _restart(launch, ended, directory)
     except KeyboardInterrupt:

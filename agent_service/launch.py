@@ -35,7 +35,10 @@ _SPEC_OPTIONS = (
 
 @dataclass(frozen=True)
 class Launch:
-    """All that a start needs. `managed`: the manager started this process and will start its successor."""
+    """All that a start needs. `managed`: the manager started this process and will start its successor.
+
+    `listen_fd`: a listening socket that this process inherited, to be served besides its own.
+    """
 
     spec: AgentSpec
     instance_id: str
@@ -45,6 +48,7 @@ class Launch:
     log_file: Path | None = None
     initial_status: AdapterStatus = AdapterStatus.RUNNING
     managed: bool = False
+    listen_fd: int | None = None
     token: str | None = field(default=None, repr=False)
     token_previous: str | None = field(default=None, repr=False)
 
@@ -85,6 +89,7 @@ def read_launch(argv: Sequence[str], environ: Mapping[str, str]) -> Launch:
         log_file=Path(log_file) if log_file else None,
         initial_status=_initial_status(environ.get(contract.ENV_INITIAL_STATUS, "running")),
         managed=contract.ENV_SPEC in environ,
+        listen_fd=_listen_fd(environ.get(contract.ENV_LISTEN_FD)),
         token=environ.get(contract.ENV_TOKEN) or None,
         token_previous=environ.get(contract.ENV_TOKEN_PREVIOUS) or None,
     )
@@ -190,6 +195,14 @@ def _instance_id(spec: AgentSpec, environ: Mapping[str, str]) -> str:
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65_535):
         raise ConfigError(f"The port {text!r} is not a whole number from 0 to 65535; 0 lets the system pick one.")
+    return int(text)
+
+
+def _listen_fd(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 2):
+        raise ConfigError(f"{contract.ENV_LISTEN_FD} is {text!r}; set it to an inherited descriptor, 3 or more.")
     return int(text)
 
 

@@ -26,6 +26,7 @@ from agent_service.logs import LogReader
 from agent_service.process import THREAD_GRACE_SECONDS, all_end, staying_threads
 from agent_service.runtimes.entry_point import load_runtime
 from agent_service.runtimes.protocol import Runtime
+from agent_service.stacks import enable_stack_dumps
 from agent_service.tasks import Tasks
 
 log = structlog.stdlib.get_logger(__name__)
@@ -42,25 +43,27 @@ class Ended:
     port: int
 
 
-def serve(launch: Launch, read_log: LogReader, listener: socket.socket | None = None) -> Ended:
+def serve(launch: Launch, read_log: LogReader, public: socket.socket | None = None) -> Ended:
     """Serve until stopped. Main thread only. Raises `PortInUse`, `ConfigError`, `AdapterError`; KeyboardInterrupt
     when it is stopped before it serves.
 
-    `listener`: a socket that listens already, bound by who started this process.
+    `public`: a listening socket that is served besides our own. Whoever started this process keeps it, and other
+    instances of the agent may share it.
     """
     began = time.monotonic()
     # 1. Nothing is in flight yet: a stop during the start interrupts it.
     signals = StopSignals(on_stop=_interrupt)
     signals.install()
+    enable_stack_dumps()
     # 2. Bind before the slow part: a taken port shows at once, early clients wait in the backlog.
-    listener = listener or listen(launch.host, launch.port)
+    listener = listen(launch.host, launch.port)
     port = listener.getsockname()[1]
     # 3. Import the agent's code, outside of any event loop: it may run one of its own.
     runtime = load_runtime(launch.spec)
     # 4. Serve, drain, close.
     runner = asyncio.Runner(loop_factory=loop_factory())
     try:
-        ending = runner.run(_live(launch, runtime, listener, read_log, signals, began))
+        ending = runner.run(_live(launch, runtime, (listener, public), read_log, signals, began))
     finally:
         # Closing the loop waits for its threads; where one does not end, the process leaves without it.
         if all_end(staying_threads(), THREAD_GRACE_SECONDS):
@@ -73,9 +76,15 @@ def _interrupt() -> None:
 
 
 async def _live(
-    launch: Launch, runtime: Runtime, listener: socket.socket, read_log: LogReader, signals: StopSignals, began: float
+    launch: Launch,
+    runtime: Runtime,
+    listeners: tuple[socket.socket, socket.socket | None],
+    read_log: LogReader,
+    signals: StopSignals,
+    began: float,
 ) -> Ending:
     spec = launch.spec
+    own, public = listeners
     lifecycle = Lifecycle(launch.initial_status, drain_timeout_seconds=spec.drain_timeout_seconds)
     tasks = Tasks(spec, lifecycle)
     # 1. From here on the first signal is a stop with a drain.
@@ -93,18 +102,24 @@ async def _live(
         bound_host=launch.host,
     )
     # 2. Listen: /health and /status answer, /execute says 503 until the runtime is open.
-    async with _closing(runtime), HttpServer(app).serving(listener) as http:
-        # 3. Ready.
+    server = HttpServer(app)
+    async with _closing(runtime), server.serving(own) as http:
+        # 3. Ready: only now for the public, which waits in the backlog rather than be told 503.
         if await _open(runtime, lifecycle):
-            url = url_of(listener, host=_advertised_host(launch))
+            if public is not None:
+                await server.join(public)
+            url = url_of(own, host=_advertised_host(launch))
             log.info("Agent ready", url=url, startup_ms=round((time.monotonic() - began) * 1000))
             # 4. Registered, until drained.
             async with _registered(launch, url, lifecycle, tasks):
                 await _until_ending(lifecycle, http)
+                # 5. The successor takes new connections; until it is there, they wait in the backlog.
+                if public is not None and launch.managed and lifecycle.ending is Ending.RESTART:
+                    server.leave(public)
                 await drain(lifecycle, tasks)
         else:
             lifecycle.finish()
-        # 5. Leaving delivers the answers that are still on their way, then closes the runtime.
+        # 6. Leaving delivers the answers that are still on their way, then closes the runtime.
     log.info("Agent stopped", ending=lifecycle.ending)
     return lifecycle.ending or Ending.STOP
 

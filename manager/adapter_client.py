@@ -58,8 +58,10 @@ class AdapterClient:
             raise AdapterTimeout(
                 f"The adapter at {url} did not answer within {CONTROL_TIMEOUT_SECONDS:g} s."
             ) from error
-        except httpx.HTTPError as error:
-            raise AdapterDied(f"The adapter at {url} cannot be reached ({error or type(error).__name__}).") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise AdapterDied(
+                f"The adapter at {url} cannot be reached ({str(error) or type(error).__name__})."
+            ) from error
         if answer.is_error:
             raise AdapterRefused(f"The adapter answered {answer.status_code} to {method} {url}: {_detail(answer)}")
         return answer

@@ -16,6 +16,7 @@ from starlette.types import Scope
 from agent_service.http.guards import HostGuard, RequestIds, TokenGuard
 from manager.adapter_client import AdapterClient
 from manager.api.agents import Agents
+from manager.api.config import ConfigEndpoints
 from manager.api.events import Events
 from manager.api.execute import Execute
 from manager.api.logs import Logs
@@ -27,6 +28,8 @@ from manager.api.registration import RegistrationEndpoints
 from manager.clock import SystemClock
 from manager.events import EventBus
 from manager.forwarding.forwarder import Forwarder, make_client
+from manager.hangup import ACTOR as HANGUP
+from manager.hangup import reload_on_hangup
 from manager.registry.cleaner import clean
 from manager.registry.registry import Registry
 from manager.registry.routing import RoutePolicy, Router
@@ -34,10 +37,13 @@ from manager.settings import Secrets
 from manager.specs.fleet_config import FleetConfig
 from manager.store.history import EventHistory
 from manager.store.store import Store
+from manager.supervision.config_watch import watch
 from manager.supervision.exec_spawner import ExecSpawner
 from manager.supervision.fleet import Fleet
 from manager.supervision.launching import Launcher
+from manager.supervision.memory_limits import enforce_memory_limits
 from manager.supervision.outsiders import Outsiders
+from manager.supervision.reloading import Reloader
 from manager.supervision.resources import ResourceSampler
 from manager.supervision.states import AgentState, DesiredState
 from manager.supervision.supervisor import Supervisor
@@ -79,11 +85,17 @@ class ServingState:
 
 @asynccontextmanager
 async def open_manager(
-    config: FleetConfig, secrets: Secrets, *, url: str, bound_host: str, shut_down: Callable[[], None]
+    config: FleetConfig,
+    secrets: Secrets,
+    *,
+    load: Callable[[], FleetConfig],
+    url: str,
+    bound_host: str,
+    shut_down: Callable[[], None],
 ) -> AsyncIterator[Manager]:
     """Everything but the HTTP server, opened; agents start with `supervisor.open`. `shut_down` begins the drain.
 
-    Raises `StoreUnavailable`.
+    `load` reads the config file anew. Raises `StoreUnavailable`.
     """
     async with AsyncExitStack() as stack:
         runtime, clock = config.runtime, SystemClock()
@@ -131,6 +143,7 @@ async def open_manager(
             last_words=logs.last_words,
             log_size=logs.size,
             kill_grace_seconds=runtime.kill_grace_seconds,
+            silence_limit_seconds=runtime.heartbeat_ttl_seconds,
         )
         supervisor = Supervisor(config.agents, tools)
         stack.push_async_callback(supervisor.close)
@@ -157,6 +170,7 @@ async def open_manager(
         )
         # 4. The doors.
         state = ServingState()
+        reloader = Reloader(config, supervisor, load, bus, is_ready=lambda: state.is_ready)
         session = Session(tokens, clock)
         renderer = Renderer(__version__)
         live = LiveFleet(fleet, history, bus, clock, renderer)
@@ -180,6 +194,7 @@ async def open_manager(
             *Logs(fleet, logs.tail).operations(),
             *RegistrationEndpoints(registry).operations(),
             *Events(history, bus).operations(),
+            *ConfigEndpoints(reloader).operations(),
             *about.operations(),
         ]
         about.openapi_document = document(operations)
@@ -201,8 +216,11 @@ async def open_manager(
         stack.push_async_callback(tasks.close)
         tasks.start("write event history", history.run())
         tasks.start("clean registry", clean(registry, outsiders.purge, ttl_seconds=runtime.heartbeat_ttl_seconds))
-        tasks.start("sample resources", resources.run())
+        tasks.start("sample resources", resources.run(lambda: enforce_memory_limits(supervisor.all(), resources)))
         tasks.start("render dashboard", live.run(), may_end=True)
+        tasks.start("reload on SIGHUP", reload_on_hangup(lambda: reloader.apply(actor=HANGUP), stop=shut_down))
+        if runtime.watch_config:
+            tasks.start("watch config", watch(config.path, reloader))
         yield Manager(app, bus, fleet, supervisor, state)
 
 

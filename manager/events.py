@@ -23,6 +23,8 @@ class EventKind(StrEnum):
 
     MANAGER_STARTED = "manager_started"
     MANAGER_STOPPING = "manager_stopping"
+    CONFIG_RELOADED = "config_reloaded"
+    CONFIG_REJECTED = "config_rejected"
     STATE_CHANGED = "state_changed"
     DESIRED_CHANGED = "desired_changed"
     INSTANCE_STARTED = "instance_started"
@@ -36,6 +38,7 @@ class EventKind(StrEnum):
     DRAIN_TIMED_OUT = "drain_timed_out"
     RESTART_SCHEDULED = "restart_scheduled"
     START_FAILED = "start_failed"
+    ROLLOUT_FAILED = "rollout_failed"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -40,8 +40,16 @@ class Console(Protocol):
     def stopped(self) -> None: ...
 
 
-def run_manager(config: FleetConfig, secrets: Secrets, *, host: str, port: int, console: Console) -> int:
-    """Run until told to stop; answers the exit status. `port` 0 takes a free one.
+def run_manager(
+    config: FleetConfig,
+    secrets: Secrets,
+    *,
+    load: Callable[[], FleetConfig],
+    host: str,
+    port: int,
+    console: Console,
+) -> int:
+    """Run until told to stop; answers the exit status. `port` 0 takes a free one, `load` reads the config file anew.
 
     Raises `StateDirectoryBusy`, `StoreUnavailable`, or `ConfigError` where the address cannot be listened at.
     """
@@ -56,14 +64,20 @@ def run_manager(config: FleetConfig, secrets: Secrets, *, host: str, port: int, 
         lock.announce(url)
         # 3. Live.
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            return runner.run(_live(config, secrets, listener, host, url, console))
+            return runner.run(_live(config, secrets, load, listener, host, url, console))
     finally:
         lock.release()
         log.close()
 
 
 async def _live(
-    config: FleetConfig, secrets: Secrets, listener: socket.socket, host: str, url: str, console: Console
+    config: FleetConfig,
+    secrets: Secrets,
+    load: Callable[[], FleetConfig],
+    listener: socket.socket,
+    host: str,
+    url: str,
+    console: Console,
 ) -> int:
     stop, now = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -76,7 +90,8 @@ async def _live(
 
     signals = StopSignals(on_signal)
     signals.install()
-    async with open_manager(config, secrets, url=url, bound_host=host, shut_down=stop.set) as manager:
+    opened = open_manager(config, secrets, load=load, url=url, bound_host=host, shut_down=stop.set)
+    async with opened as manager:
         manager.bus.listen(lambda event: console.event(event, _view(manager, event.agent_id)))
         console.starting(url, config.path, len(config.agents))
         manager.bus.publish(EventKind.MANAGER_STARTED, f"The manager serves at {url}", url=url)

@@ -58,16 +58,25 @@ class RestartSettings(StrictCamelModel):
         description="always: after every exit; on-failure: after a crash, not after exit status 0; never.",
     )
     initial_delay_seconds: float = _finite(
-        0, 3600, "Wait before the first restart; doubled after each further crash.", default=0.5
+        0,
+        3600,
+        "Wait before the second restart in a row, the first being immediate; doubled after each further crash.",
+        default=0.5,
     )
     max_delay_seconds: float = _finite(
         0, DAY_SECONDS, "The longest wait between restarts; at least initialDelaySeconds.", default=60
     )
     healthy_after_seconds: float = _finite(
-        0, DAY_SECONDS, "An agent that ran for this long starts again with a clean crash count.", default=60
+        0,
+        DAY_SECONDS,
+        "A process that lived for this long is restarted at once again, and the waits begin anew.",
+        default=60,
     )
     max_crashes: int = _whole(
-        1, 1000, "After so many crashes in a row the agent is failed and a person decides.", default=5
+        1,
+        1000,
+        "After more crashes than this in a row, about as far apart as such processes live, the agent is failed.",
+        default=5,
     )
     do_not_retry_exit_codes: tuple[ExitCode, ...] = Field(
         default=(EXIT_CONFIG,),
@@ -212,6 +221,9 @@ class RuntimeSettings(AgentSettings, BaseSettings):
         default=(),
         strict=False,
         description="Host header values, without port, accepted besides loopback and the bind host.",
+    )
+    watch_config: bool = Field(
+        default=False, description="Whether a change of the config file is taken over by itself, as with a reload."
     )
 
     @field_validator("heartbeat_ttl_seconds")

@@ -16,11 +16,12 @@ class TaskOwner:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, name: str, work: Coroutine[object, object, None], *, may_end: bool = False) -> None:
+    def start(self, name: str, work: Coroutine[object, object, None], *, may_end: bool = False) -> asyncio.Task[None]:
         """Run `work` until it is closed; with `may_end` only an error is worth a word when it ends earlier."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(lambda ended: self._ended(ended, may_end=may_end))
+        return task
 
     async def close(self) -> None:
         """Cancel every task and wait until it has gone."""

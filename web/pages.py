@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from starlette.routing import BaseRoute, Mount, Route
 
 from agent_service.contract import EVENT_STREAM_MEDIA_TYPE, rfc3339
+from agent_service.http.body import read_body
 from manager.clock import Clock
 from manager.errors import BadRequest, ManagerError
 from manager.supervision.fleet import Fleet
@@ -27,6 +28,7 @@ from web.view_models import action_label, agent_row, event_rows, fleet_summary
 ACTOR = "dashboard"
 LOG_LINES = 200
 MAX_REASON_LENGTH = 500
+MAX_FORM_BYTES = 64 * 1024
 
 PAGE_HEADERS = {
     "Cache-Control": "no-store",
@@ -223,7 +225,7 @@ def _from_htmx(request: Request) -> bool:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    body = await request.body()
+    body = await read_body(request, MAX_FORM_BYTES)
     return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
 
 

@@ -146,6 +146,7 @@ _EVENT_TONES = {
     EventKind.HEARTBEAT_MISSED: Tone.WARN,
     EventKind.DRAIN_TIMED_OUT: Tone.WARN,
     EventKind.START_FAILED: Tone.BAD,
+    EventKind.CONFIG_REJECTED: Tone.WARN,
 }
 
 _SETTLED = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 from starlette.requests import Request
 
 from agent_service.errors import BadRequest, BodyTooLarge
@@ -21,7 +21,10 @@ def parse_object(body: bytes, *, example: str) -> dict[str, Any]:
         raise BadRequest(f"The body is empty; send a JSON object such as {example}.")
     try:
         value = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
+        if b"\\u" in body:
+            # Half of a surrogate pair can be written in JSON but is no text, and nothing that comes later can write it.
+            to_json(value)
+    except (ValueError, PydanticSerializationError) as error:
         raise BadRequest(f"The body is not valid JSON ({error}); send a JSON object such as {example}.") from error
     if not isinstance(value, dict):
         raise BadRequest(f"The body is {json_type(value)}, not an object; send a JSON object such as {example}.")

@@ -19,7 +19,7 @@ TICK_SECONDS = 1.0
 
 
 class HttpServer(uvicorn.Server):
-    """Serves one app on one listening socket."""
+    """Serves one app on one listening socket, and on others that join it."""
 
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(
@@ -34,13 +34,15 @@ class HttpServer(uvicorn.Server):
                 timeout_graceful_shutdown=DELIVERY_SECONDS,
             )
         )
+        self._listeners: list[socket.socket] = []
         self._stopped = asyncio.Event()
         self._listening = asyncio.Event()
 
     @asynccontextmanager
     async def serving(self, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
         """Accepts connections while inside; leaving delivers the answers under way. Yields the task that serves."""
-        task = asyncio.create_task(self.serve(sockets=[listener]), name="http server")
+        self._listeners = [listener]
+        task = asyncio.create_task(self.serve(sockets=self._listeners), name="http server")
         listening = asyncio.create_task(self._listening.wait(), name="http server's start")
         try:
             await asyncio.wait({task, listening}, return_when=asyncio.FIRST_COMPLETED)
@@ -51,6 +53,25 @@ class HttpServer(uvicorn.Server):
             await asyncio.wait({task})
         if (error := task.exception()) is not None:
             raise AdapterError(f"The HTTP server failed: {type(error).__name__}: {error}.") from error
+
+    async def join(self, listener: socket.socket) -> None:
+        """Accept connections from one more socket; inside `serving` only."""
+        earlier = self.servers
+        await super().startup([listener])
+        self.servers = [*earlier, *self.servers]
+        # Uvicorn closes these at its end: it was handed this very list.
+        self._listeners.append(listener)
+
+    def leave(self, listener: socket.socket) -> None:
+        """Accept no more connections from one of the sockets, which others share, and part with those that there are.
+
+        An idle connection is closed now, a busy one after its answer, which says so (`Connection: close`).
+        """
+        address = listener.getsockname()
+        self.servers[self._listeners.index(listener)].close()
+        for connection in list(self.server_state.connections):
+            if connection.transport.get_extra_info("sockname") == address:
+                connection.shutdown()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

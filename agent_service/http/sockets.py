@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
 
@@ -34,6 +35,24 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise _explained(error, host, port) from error
+    return listener
+
+
+def inherited(descriptor: int) -> socket.socket:
+    """A listening socket that whoever started this process has handed down. Raises `ConfigError`.
+
+    The descriptor itself stays open, for a successor in the same process.
+    """
+    try:
+        listener = socket.socket(fileno=os.dup(descriptor))
+        if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            listener.close()
+            raise OSError(errno.EINVAL, "it does not listen")
+    except OSError as error:
+        raise ConfigError(
+            f"The descriptor {descriptor} is no listening socket ({error.strerror}); hand one down, or name none."
+        ) from error
+    listener.setblocking(False)
     return listener
 
 

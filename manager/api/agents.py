@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -13,7 +13,7 @@ from manager.api.operation import Operation, json_response, read_model
 from manager.errors import AdapterDied, AdapterTimeout, NotReady
 from manager.registry.registry import Registry
 from manager.supervision.fleet import Fleet
-from manager.supervision.states import AgentAction
+from manager.supervision.states import AgentAction, Strategy
 from manager.supervision.views import AgentDetail, AgentView
 
 _EXAMPLE = '{"action": "pause", "reason": "maintenance"}'
@@ -26,13 +26,24 @@ class AgentList(BaseModel):
 
 
 class AgentActionRequest(BaseModel):
-    """`timeout_seconds` overrides the agent's drain timeout, for stop and restart."""
+    """`timeout_seconds` overrides the agent's drain timeout, for stop and restart; `strategy` is for restart alone,
+    `instances` for scale, which demands it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    action: AgentAction
+    action: AgentAction | Literal["scale"]
+    strategy: Strategy | None = None
+    instances: int | None = Field(default=None, ge=1, le=64)
     reason: str | None = Field(default=None, max_length=1000)
     timeout_seconds: float | None = Field(default=None, ge=0, le=86_400, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _options_fit_the_action(self) -> AgentActionRequest:
+        if (self.action == "scale") != (self.instances is not None):
+            raise ValueError("instances goes with scale, and scale needs it: a whole number from 1 to 64")
+        if self.strategy is not None and self.action is not AgentAction.RESTART:
+            raise ValueError("strategy goes with restart only")
+        return self
 
 
 class AdapterAnswer(BaseModel):
@@ -66,7 +77,7 @@ class Agents:
             Operation(
                 "POST",
                 f"{one}/action",
-                "Start, pause, resume, stop, restart or kill an agent",
+                "Start, pause, resume, stop, restart, kill or scale an agent",
                 self.act,
                 AgentView,
                 body=AgentActionRequest,
@@ -95,10 +106,19 @@ class Agents:
         # Before the body: an unknown id is what the caller should hear of first.
         self._fleet.agent(agent_id)
         asked = await read_model(request, AgentActionRequest, example=_EXAMPLE)
-        view = await self._fleet.act(
-            agent_id, asked.action, actor="api", reason=asked.reason, timeout_seconds=asked.timeout_seconds
+        return json_response(await self._do(agent_id, asked), 202)
+
+    async def _do(self, agent_id: str, asked: AgentActionRequest) -> AgentView:
+        if asked.instances is not None:
+            return await self._fleet.scale(agent_id, asked.instances, actor="api", reason=asked.reason)
+        return await self._fleet.act(
+            agent_id,
+            AgentAction(asked.action),
+            actor="api",
+            reason=asked.reason,
+            timeout_seconds=asked.timeout_seconds,
+            strategy=asked.strategy,
         )
-        return json_response(view, 202)
 
     async def _ask(self, view: AgentView, what: str) -> dict[str, Any]:
         known = [instance for instance in self._registry.of(view.id) if not instance.expired]

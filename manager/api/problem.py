@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -17,6 +19,7 @@ from manager.errors import (
     AdapterDied,
     AdapterTimeout,
     BadRequest,
+    ConfigError,
     Forbidden,
     ManagerError,
     NotReady,
@@ -36,6 +39,7 @@ STATUS_OF: dict[type[ManagerError], int] = {
     UnknownInstance: 404,
     StateConflict: 409,
     PayloadTooLarge: 413,
+    ConfigError: 422,
     AdapterDied: 502,
     NotReady: 503,
     StoreUnavailable: 503,
@@ -56,14 +60,20 @@ def status_of(error: ManagerError) -> int:
 
 
 def problem_of(error: ManagerError) -> Problem:
-    """The document of an error."""
+    """The document of an error; that of a config names everything that is wrong with it in `errors`."""
     status = status_of(error)
+    more: dict[str, Any] = {}
+    detail = error.detail
+    if isinstance(error, ConfigError):
+        detail = f"{error.source} has {len(error.issues)} error(s), so nothing was changed; correct them and try again."
+        more["errors"] = [asdict(issue) for issue in error.issues]
     return Problem(
         title=HTTPStatus(status).phrase,
         status=status,
-        detail=error.detail,
+        detail=detail,
         agent_id=error.agent_id,
         state=error.state,
+        **more,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -14,16 +14,20 @@ from pydantic import Json, TypeAdapter, ValidationError
 from agent_service.contract import EVENT_STREAM_MEDIA_TYPE, TOKEN_HEADER
 from manager.cli.sse import ServerSentEvent, parse_events
 from manager.cli.target import is_loopback
-from manager.errors import ManagerError
+from manager.errors import ConfigIssue, ManagerError
 from manager.events import Event
 from manager.supervision.states import AgentAction
 from manager.supervision.views import AgentDetail, AgentView
 from manager.version import __version__
 
+if TYPE_CHECKING:
+    from manager.specs.diff import ConfigDiff
+
 JsonObject = dict[str, Any]
 T = TypeVar("T")
 
 _JSON_TEXT: TypeAdapter[JsonObject] = TypeAdapter(Json[JsonObject])
+_ISSUES: TypeAdapter[list[ConfigIssue]] = TypeAdapter(list[ConfigIssue])
 
 _TIMEOUT = httpx.Timeout(30, connect=5)
 # How long a task may take is the agent's `executeTimeoutSeconds`, which the manager enforces.
@@ -114,6 +118,14 @@ class ManagerClient:
             for event in events:
                 yield self._parsed(_JSON_TEXT, event.data)
 
+    def config_diff(self) -> JsonObject:
+        """What a reload would change, as the API answers it."""
+        return self._object("GET", "/api/config/diff")
+
+    def reload(self) -> JsonObject:
+        """Take the config file over; what has changed, as the API answers it."""
+        return self._object("POST", "/api/config/reload", body={})
+
     def shutdown(self) -> JsonObject:
         """Ask the manager to drain every agent and to end."""
         return self._object("POST", "/api/manager/shutdown", body={})
@@ -129,6 +141,13 @@ class ManagerClient:
     def parse_events(self, rows: Iterable[JsonObject]) -> list[Event]:
         """Rows of the API as events."""
         return self._parsed(TypeAdapter(list[Event]), list(rows))
+
+    def parse_diff(self, answer: JsonObject) -> ConfigDiff:
+        """The API's answer about the config."""
+        # The settings' library, which only this needs, takes a tenth of a second to import.
+        from manager.specs.diff import ConfigDiff
+
+        return self._parsed(TypeAdapter(ConfigDiff), answer)
 
     def _list(self, path: str, key: str, query: Mapping[str, Any] | None = None) -> list[JsonObject]:
         answer = self._object("GET", path, query=query)
@@ -189,6 +208,8 @@ class ManagerClient:
                 f"{self.url} answered {response.status_code} {response.reason_phrase} to {request}; "
                 "is it an agent manager? Name the right one with --url."
             )
+        else:
+            detail = "\n".join([detail, *_issues(answer)])
         raise RequestFailed(detail, response.status_code)
 
     def _not_understood(self) -> RequestFailed:
@@ -217,6 +238,16 @@ class ManagerClient:
 
 def _path(agent_id: str, *rest: str) -> str:
     return "/".join(("/api/agent-services", quote(agent_id, safe=""), *rest))
+
+
+def _issues(answer: JsonObject) -> Iterator[str]:
+    """What is wrong with a config, a line for each."""
+    try:
+        issues = _ISSUES.validate_python(answer.get("errors", []))
+    except ValidationError:
+        return
+    for issue in issues:
+        yield f"  {issue}"
 
 
 def _given(query: Mapping[str, Any] | None) -> JsonObject:

@@ -1,4 +1,4 @@
-"""`config check`: whether a config can be used, and everything that is wrong with it."""
+"""`config check`: whether a config can be used, and what is wrong with it; `config diff`: what a reload would do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from manager.cli.options import AsJson
+from manager.cli.differences import difference_lines
+from manager.cli.options import AsJson, Url
 from manager.cli.output import print_error, print_json, print_line
 from manager.cli.session import Session, session_of
 from manager.cli.target import require_config, shown
@@ -35,6 +36,18 @@ def check(context: typer.Context, path: ConfigArgument = None, as_json: AsJson =
         print_line(f"{shown(config, session.directory)}: {_counted(agents, 'agent')}, OK")
     if issues:
         raise typer.Exit(1)
+
+
+def diff(context: typer.Context, as_json: AsJson = False, url: Url = None) -> None:
+    """Show what a reload would change in the running manager, and change nothing."""
+    with session_of(context).connect(url) as manager:
+        answer = manager.config_diff()
+        if as_json:
+            print_json(answer)
+            return
+        changes = manager.parse_diff(answer)
+    for line in difference_lines(changes):
+        print_line(line)
 
 
 def _inspect(config: Path, session: Session) -> tuple[int, list[ConfigIssue]]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from manager.cli import agents, config, down, events, execute, init, logs, up, version
+from manager.cli import agents, config, down, events, execute, init, logs, reload, up, version
 from manager.cli.actions import ACTION_HELP, command_for
 from manager.cli.output import print_error
 from manager.cli.session import Session
@@ -62,10 +62,16 @@ def build_app() -> typer.Typer:
     app.command()(logs.logs)
     app.command()(events.events)
     app.command()(init.init)
+    app.command()(reload.reload)
     app.command()(down.down)
     app.command()(version.version)
-    configs = typer.Typer(rich_markup_mode=None, help="Look into the config.", no_args_is_help=True)
+    configs = typer.Typer(
+        rich_markup_mode=None,
+        help="Look into the config: check it, or compare it with what runs.",
+        no_args_is_help=True,
+    )
     configs.command()(config.check)
+    configs.command()(config.diff)
     app.add_typer(configs, name="config")
     return app
 

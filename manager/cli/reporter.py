@@ -20,7 +20,9 @@ from manager.version import __version__
 DRAIN_REPEAT_SECONDS = 5.0
 
 # What the state changes do not say already.
-_SPOKEN_KINDS = frozenset({EventKind.INSTANCE_ADOPTED, EventKind.DRAIN_TIMED_OUT})
+_SPOKEN_KINDS = frozenset(
+    {EventKind.INSTANCE_ADOPTED, EventKind.DRAIN_TIMED_OUT, EventKind.CONFIG_RELOADED, EventKind.CONFIG_REJECTED}
+)
 _VERBS = {AgentState.BACKOFF: "crashed", AgentState.STOPPING: "draining"}
 _EXPLAINED = frozenset({AgentState.BACKOFF, AgentState.FAILED, AgentState.UNRESPONSIVE, AgentState.LOST})
 

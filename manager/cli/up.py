@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,13 +51,17 @@ def up(
     session = session_of(context)
     path = require_config(config, session.directory)
     secrets = read_secrets(session.environ)
-    fleet = _load(path, session, dummy=dummy)
+    load = partial(_load, path, session, dummy=dummy)
+    fleet = load()
     address = host or _default_host(fleet.runtime)
     _refuse_open_door(address, secrets)
-    raise typer.Exit(_run(session, fleet, secrets, address, fleet.runtime.manager_port if port is None else port))
+    own_port = fleet.runtime.manager_port if port is None else port
+    raise typer.Exit(_run(session, fleet, secrets, load, address, own_port))
 
 
-def _run(session: Session, fleet: FleetConfig, secrets: Secrets, host: str, port: int) -> int:
+def _run(
+    session: Session, fleet: FleetConfig, secrets: Secrets, load: Callable[[], FleetConfig], host: str, port: int
+) -> int:
     # What only a manager needs takes a second to import: a wrong config is told before that.
     from manager.cli.reporter import ConsoleReporter
     from manager.server import run_manager
@@ -67,7 +73,7 @@ def _run(session: Session, fleet: FleetConfig, secrets: Secrets, host: str, port
         program=_program(session.directory),
         expected_url=manager_url(None, session.environ, session.directory),
     )
-    return run_manager(fleet, secrets, host=host, port=port, console=reporter)
+    return run_manager(fleet, secrets, load=load, host=host, port=port, console=reporter)
 
 
 def _load(path: Path, session: Session, *, dummy: bool) -> FleetConfig:

@@ -78,8 +78,8 @@ class Forwarder:
                     await response.aclose()
         except TimeoutError as error:
             raise AdapterTimeout(
-                f"{request.agent_id} did not finish within its executeTimeoutSeconds ({limit:g} s) and the task was "
-                "cancelled; give it less to do, or raise the limit.",
+                f"{request.agent_id} did not finish within its executeTimeoutSeconds ({limit:g} s), and the manager "
+                "hung up on it; give it less to do, or raise the limit.",
                 agent_id=request.agent_id,
             ) from error
 
@@ -134,7 +134,7 @@ async def _chunks(response: httpx.Response, agent_id: str) -> AsyncIterator[byte
 
 def _died(agent_id: str, error: Exception) -> AdapterDied:
     return AdapterDied(
-        f"{agent_id} broke the connection before its answer was complete ({error or type(error).__name__}). Whether "
-        "the task was done is not known: look at its log before you send it again.",
+        f"{agent_id} broke the connection before its answer was complete ({str(error) or type(error).__name__}). "
+        "Whether the task was done is not known: look at its log before you send it again.",
         agent_id=agent_id,
     )

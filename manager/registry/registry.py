@@ -50,6 +50,10 @@ class Registry:
         """From now on only instances that were expected may register under this id."""
         self._managed.setdefault(agent_id, _Managed())
 
+    def unmanage(self, agent_id: str) -> None:
+        """Whoever comes next under this id is an outsider."""
+        self._managed.pop(agent_id, None)
+
     def expect(self, agent_id: str, instance_id: str) -> None:
         """An instance was launched and will register."""
         self._managed[agent_id].expected.add(instance_id)

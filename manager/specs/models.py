@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue, ValidationInfo, WithJsonSchema, field_validator
 
@@ -16,7 +16,7 @@ DUMMY = "dummy"
 RESERVED_ENV_PREFIXES = ("AGENT_", "MANAGER_TOKEN")
 
 # What the contract names and a later version brings: refused with a plain word rather than as a typing error.
-LATER_KEYS = frozenset({"definition", "instances", "limits", "preload", "dependsOn"})
+LATER_KEYS = frozenset({"definition", "dependsOn"})
 LATER_ENTRY_POINTS = frozenset({"react"})
 
 
@@ -74,6 +74,22 @@ def _default_entry_point(data: dict[str, Any]) -> str | None:
     return None if data.get("command") else DUMMY
 
 
+class LimitSettings(StrictCamelModel):
+    """What one process of the agent may use; over it the process is ended and its restart policy decides."""
+
+    model_config = ConfigDict(alias_generator=None)
+
+    memory_mb: Annotated[int, Field(ge=16, le=16 * 1024**2)] | None = Field(
+        default=None, description="Resident memory of a process in MiB; over it the process is ended."
+    )
+    cpu_seconds: Annotated[int, Field(ge=1, le=2**31)] | None = Field(
+        default=None, description="CPU time of a process over its whole life; the system ends it at that."
+    )
+    open_files: Annotated[int, Field(ge=64, le=2**20)] | None = Field(
+        default=None, description="How many files and sockets a process may have open at once."
+    )
+
+
 class AgentConfig(AgentSettings):
     """One agent of the fleet, every value in place: what the file leaves out comes from `runtime`."""
 
@@ -119,6 +135,17 @@ class AgentConfig(AgentSettings):
         default_factory=dict,
         description="Environment variables of the agent's process; a value may be env:NAME or file:PATH.",
     )
+    instances: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="How many processes serve the agent at once; they share its port and its requests.",
+    )
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="What each process may use at most.")
+    preload: Literal["auto", "light", "langgraph"] = Field(
+        default="auto",
+        description="What is imported before the agent's own code: auto takes light for a dummy, else langgraph.",
+    )
     autostart: bool = Field(default=True, description="Whether the manager starts the agent with the fleet.")
 
     @field_validator("command")
@@ -136,6 +163,13 @@ class AgentConfig(AgentSettings):
             raise ValueError("keep either entryPoint or command, not both")
         if value is None and not has_command:
             raise ValueError("leave it out for a dummy, or write 'package.module:attribute'")
+        return value
+
+    @field_validator("instances")
+    @classmethod
+    def _instances_can_share_the_port(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and info.data.get("command") and info.data.get("port"):
+            raise ValueError("a command binds its port by itself, so only one can have it: leave out port, or use 1")
         return value
 
     def spec(self) -> AgentSpec:

@@ -32,6 +32,8 @@ class DesiredRecord:
     reason: str | None
     actor: str
     changed_at: str
+    instances: int | None = None
+    """How many a person wants; None: as many as the config says."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ desired_states = Table(
     metadata,
     Column("agent_id", String(63), primary_key=True),
     Column("desired_state", String(16), nullable=False),
+    Column("instances", Integer),
     Column("reason", Text),
     Column("actor", Text, nullable=False),
     Column("changed_at", String(32), nullable=False),

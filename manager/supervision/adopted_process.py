@@ -1,25 +1,28 @@
-"""A process that an earlier manager started. It is not our child: its end is seen, its exit status is not."""
+"""Processes that are not our children: their ends are told by their fork server, or seen from outside."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 
 import psutil
 
+from agent_service.descendants import end_marked
 from manager.supervision import process_group
+from manager.supervision.exit_watch import watch_exit
 from manager.supervision.identity import is_running, may_lead_its_group
 from manager.supervision.process import Exit, ProcessIdentity
 
+SWEEP_SECONDS = 5.0
 
-class AdoptedProcess:
-    """Watched by pidfd where there is one (Linux), else by a waiting thread."""
 
-    def __init__(self, identity: ProcessIdentity) -> None:
+class ForkedProcess:
+    """A fork server's child. Whoever hears of its end calls `end`; when there is no server any more, `watch`."""
+
+    def __init__(self, identity: ProcessIdentity, instance_id: str | None) -> None:
         self._identity = identity
-        loop = asyncio.get_running_loop()
-        self._exited: asyncio.Future[Exit] = loop.create_future()
-        self._watch(loop)
+        self._instance_id = instance_id
+        self._exited: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._sweep: asyncio.Task[None] | None = None
 
     @property
     def identity(self) -> ProcessIdentity:
@@ -37,34 +40,38 @@ class AdoptedProcess:
         if may_lead_its_group(self._identity):
             process_group.kill_group(self._identity.pid)
 
-    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not hasattr(os, "pidfd_open"):
-            self._waiter = asyncio.create_task(self._wait(), name=f"wait for adopted pid {self._identity.pid}")
-            return
-        try:
-            descriptor = os.pidfd_open(self._identity.pid)
-        except ProcessLookupError:
-            self._ended()
-            return
-        # The pid may have passed to a stranger between the check and the open: check again, holding the descriptor.
-        if not is_running(self._identity):
-            os.close(descriptor)
-            self._ended()
-            return
-        loop.add_reader(descriptor, self._readable, loop, descriptor)
-
-    def _readable(self, loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
-        self._ended()
-
-    async def _wait(self) -> None:
-        try:
-            await asyncio.to_thread(psutil.Process(self._identity.pid).wait)
-        except psutil.NoSuchProcess:
-            pass
-        self._ended()
-
-    def _ended(self) -> None:
+    def end(self, exit_: Exit) -> None:
+        """It has ended like this; only the first word counts."""
         if not self._exited.done():
-            self._exited.set_result(Exit())
+            self._exited.set_result(exit_)
+
+    def watch(self) -> None:
+        """Its end is seen from now on, its exit status is not."""
+        pid = self._identity.pid
+        watch_exit(pid, lambda: is_running(self._identity), lambda: _wait(pid), self._gone)
+
+    def _gone(self) -> None:
+        if self._instance_id is None:
+            self.end(Exit())
+        else:
+            self._sweep = asyncio.create_task(self._sweep_up(self._instance_id), name=f"sweep {self._instance_id}")
+
+    async def _sweep_up(self, instance_id: str) -> None:
+        self.kill()
+        await asyncio.to_thread(end_marked, instance_id, timeout_seconds=SWEEP_SECONDS)
+        self.end(Exit())
+
+
+class AdoptedProcess(ForkedProcess):
+    """A process that an earlier manager started, and of whose end nobody tells."""
+
+    def __init__(self, identity: ProcessIdentity, instance_id: str | None = None) -> None:
+        super().__init__(identity, instance_id)
+        self.watch()
+
+
+def _wait(pid: int) -> None:
+    try:
+        psutil.Process(pid).wait()
+    except psutil.NoSuchProcess:
+        return

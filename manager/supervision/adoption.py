@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 import structlog
@@ -21,22 +22,25 @@ log = structlog.get_logger(__name__)
 
 async def adopt_all(supervisors: Mapping[str, AgentSupervisor], tools: Tools) -> None:
     """Find every process on record; those that live go back under supervision, the others are struck off."""
-    for record in await tools.store.instances():
-        identity = ProcessIdentity(record.pid, record.process_created_at, record.boot_id)
-        if not is_running(identity):
-            await _strike_off(record, tools)
-            continue
-        process = AdoptedProcess(identity)
-        supervisor = supervisors.get(record.agent_id)
-        if supervisor is None:
-            log.warning(
-                "Agent is no longer in the config; its process is ended", agent_id=record.agent_id, pid=record.pid
-            )
-            process.terminate()
-            await tools.store.remove_instance(record.instance_id)
-            continue
-        supervisor.adopt(process, record)
-        await _register_for(record, tools)
+    records = await tools.store.instances()
+    await asyncio.gather(*(_adopt(record, supervisors.get(record.agent_id), tools) for record in records))
+
+
+async def _adopt(record: InstanceRecord, supervisor: AgentSupervisor | None, tools: Tools) -> None:
+    identity = ProcessIdentity(record.pid, record.process_created_at, record.boot_id)
+    if not is_running(identity):
+        await _strike_off(record, tools)
+        return
+    process = AdoptedProcess(identity)
+    if supervisor is None:
+        log.warning("Agent is no longer in the config; its process is ended", agent_id=record.agent_id, pid=record.pid)
+        process.terminate()
+        await asyncio.wait({process.exited}, timeout=tools.kill_grace_seconds)
+        process.kill()
+        await tools.store.remove_instance(record.instance_id)
+        return
+    supervisor.adopt(process, record)
+    await _register_for(record, tools)
 
 
 async def _strike_off(record: InstanceRecord, tools: Tools) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from datetime import timedelta
 
 import structlog
 
@@ -15,25 +13,28 @@ from manager.registry.routing import RoutePolicy
 from manager.specs.models import AgentConfig
 from manager.store.store import InstanceRecord
 from manager.supervision.exits import report_exit
-from manager.supervision.managed_instance import ManagedInstance, StopPlan
-from manager.supervision.pausing import align, missing_action
+from manager.supervision.instance_set import InstanceSet
+from manager.supervision.liveness import Liveness
+from manager.supervision.managed_instance import ManagedInstance
 from manager.supervision.process import Process
 from manager.supervision.recovery import Recovery
 from manager.supervision.restart_policy import GiveUp
+from manager.supervision.rollout import next_steps
 from manager.supervision.routes import route_of
-from manager.supervision.starting import adopt_instance, start_instance, strike_off
-from manager.supervision.states import TRANSITIONS, AgentState, DesiredState
-from manager.supervision.stopping import stop_instance
+from manager.supervision.starting import strike_off
+from manager.supervision.states import TRANSITIONS, AgentState, DesiredState, Strategy
 from manager.supervision.tools import Tools
 from manager.supervision.views import LastExit
 
+_RETRY_SECONDS = 1.0
+_ENDED = frozenset({AgentState.STOPPED, AgentState.FAILED})
+# The best that any instance can say of itself is what the agent is.
 _STATE_OF_STATUS = {
     AdapterStatus.RUNNING: AgentState.RUNNING,
     AdapterStatus.PAUSED: AgentState.PAUSED,
     AdapterStatus.STOPPING: AgentState.STOPPING,
     AdapterStatus.STOPPED: AgentState.STOPPING,
 }
-_RETRY_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -41,66 +42,132 @@ log = structlog.get_logger(__name__)
 class AgentSupervisor:
     """Owns the agent's processes. Everything here runs on the event loop; `wake` makes the task look again."""
 
-    def __init__(self, agent: AgentConfig, desired: DesiredState, tools: Tools) -> None:
+    def __init__(
+        self, agent: AgentConfig, desired: DesiredState, tools: Tools, *, instances_wanted: int | None = None
+    ) -> None:
         self.agent = agent
         self.desired = desired
+        self.instances_wanted = instances_wanted or agent.instances
         self.state = AgentState.STOPPED
         self.state_reason: str | None = None
         self.restarts = 0
         self.last_exit: LastExit | None = None
-        self.instances: list[ManagedInstance] = []
         self.recovery = Recovery(agent.restart, tools.clock)
         self._tools = tools
-        self._route_policy = RoutePolicy(
-            agent.execute_timeout_seconds, agent.queue_while_restarting_seconds, agent.max_body_bytes
-        )
+        self._set = InstanceSet(agent.id, tools, self.wake)
+        self._liveness = Liveness(self._set, tools, dumps_stacks=agent.command is None)
         self._generation = 0
+        self._rolling = False
         self._is_restart = False
         self._drain_seconds: float | None = None
         self._drain_reason = ""
+        self._setback: str | None = None
         self._closing = False
+        self._killing = False
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         tools.registry.manage(agent.id)
         self._publish_route()
 
+    @property
+    def instances(self) -> list[ManagedInstance]:
+        """Those whose process has not been seen to end, oldest first."""
+        return self._set.all
+
+    @property
+    def can_roll(self) -> bool:
+        """Whether a successor can run beside the old instance: not where both would need to bind one port."""
+        return self.agent.port is None or self._shares_port
+
+    @property
+    def _shares_port(self) -> bool:
+        return self.agent.port is not None and self.agent.command is None and self._tools.spawner.shares_ports
+
     def want(self, desired: DesiredState, *, drain_seconds: float | None = None, reason: str = "stopped") -> None:
         """Change what is desired. Wanting it running makes earlier crashes forgotten where they hold it back."""
+        again = desired is DesiredState.STOPPED and self.desired is DesiredState.STOPPED
         if desired is DesiredState.RUNNING and not self.instances:
             self.recovery.forget()
             self._is_restart = False
         self.desired = desired
+        self._setback = None
         self._drain_seconds = drain_seconds
         self._drain_reason = reason
+        self._killing = False
+        if again:
+            self._hurry(drain_seconds or 0.0)
         self._publish_route()
         self.wake()
 
-    def restart(self, desired: DesiredState, *, drain_seconds: float | None = None, reason: str) -> None:
+    def restart(
+        self,
+        desired: DesiredState,
+        *,
+        strategy: Strategy | None = None,
+        drain_seconds: float | None = None,
+        reason: str,
+    ) -> None:
         """Replace every instance by a new one, which runs the code on disk."""
         self._generation += 1
+        # With nobody ready there is nothing that rolling could keep up.
+        keeps_up = any(instance.ready for instance in self.instances)
+        self._rolling = keeps_up and self.can_roll and strategy is not Strategy.RECREATE
         self.recovery.forget()
         self.want(desired, drain_seconds=drain_seconds, reason=reason)
         self._is_restart = True
 
-    def kill(self, reason: str) -> None:
-        """End every process at once."""
-        for instance in self.instances:
-            instance.stop = self._plan(0.0, reason)
-            instance.process.kill()
-        self.want(DesiredState.STOPPED, reason=reason)
-
-    def close(self) -> None:
-        """Drain and stop because the manager ends; what is desired stays as it is."""
-        self._closing = True
+    def scale(self, instances: int) -> None:
+        """Change how many instances are wanted."""
+        self.instances_wanted = instances
         self._drain_seconds = None
-        self._drain_reason = "the manager stops"
+        self._drain_reason = f"scaled to {instances}"
+        self.wake()
+
+    def reconfigure(self, agent: AgentConfig, *, restart: bool) -> None:
+        """Take over a new config; `restart` replaces the instances, which hold parts of the old one."""
+        if agent.instances != self.agent.instances:
+            self.scale(agent.instances)
+        self.agent = agent
+        self.recovery.settings = agent.restart
+        if restart:
+            self.restart(self.desired, reason="its config has changed")
         self._publish_route()
         self.wake()
 
+    def kill(self, reason: str) -> None:
+        """End every process at once, and want none."""
+        self.want(DesiredState.STOPPED, reason=reason)
+        self.kill_processes(reason)
+
+    def kill_processes(self, reason: str) -> None:
+        """End every process at once, also one that is only just being started; what is desired stays as it is."""
+        self._killing = True
+        for instance in self.instances:
+            self._set.kill(instance, reason)
+        self.wake()
+
+    def end_for(self, instance: ManagedInstance, failure: str) -> None:
+        """End an instance that does what it must not; its restart policy decides what follows."""
+        self._set.kill(instance, failure, failure=True)
+        self.wake()
+
+    def close(self, reason: str) -> None:
+        """Drain and stop for good, for the `reason` given; what is desired stays as it is."""
+        self._closing = True
+        self._drain_seconds = None
+        self._drain_reason = reason
+        self._publish_route()
+        self.wake()
+
+    def forget(self) -> None:
+        """Give up the agent's id: from now on it is nobody's."""
+        self._tools.registry.unmanage(self.agent.id)
+        self._tools.router.set_route(self.agent.id, None)
+
     def adopt(self, process: Process, record: InstanceRecord) -> None:
         """Take back a process that an earlier manager started."""
-        self.restarts = record.restarts
-        self._keep(adopt_instance(process, record, self._tools, generation=self._generation))
+        self.restarts = max(self.restarts, record.restarts)
+        self._set.adopt(process, record, generation=self._generation)
 
     def wake(self) -> None:
         """Something changed: look again."""
@@ -128,40 +195,51 @@ class AgentSupervisor:
             await _wait(self._changed, left)
         return True
 
+    async def ended(self) -> None:
+        """Wait until no process is left and none is to come."""
+        while self.instances or self.state not in _ENDED:
+            await _wait(self._changed, _RETRY_SECONDS)
+
     @property
-    def _wanted(self) -> bool:
-        return self.desired is not DesiredState.STOPPED and not self._closing
+    def _wanted(self) -> int:
+        return 0 if self._closing or self.desired is DesiredState.STOPPED else self.instances_wanted
 
     async def _reconcile(self) -> None:
         await self._collect_exits()
-        self._note_registrations()
-        self._stop_unwanted()
-        if self._wanted and not self.instances and self.recovery.is_due:
+        self._set.observe()
+        self._liveness.check(self.agent.start_timeout_seconds)
+        steps = next_steps(
+            self.instances,
+            wanted=self._wanted,
+            generation=self._generation,
+            rolling=self._rolling,
+            exclusive=not self.can_roll,
+        )
+        self._stop(steps.stop)
+        for _ in range(steps.start if self.recovery.is_due else 0):
             await self._start()
-        self._align_pauses()
+        self._set.align(self.desired)
         self._transition(*self._observed_state())
 
     def _until_next_deadline(self) -> float | None:
-        deadlines = [
-            instance.started + self.agent.start_timeout_seconds
-            for instance in self.instances
-            if not instance.registered and instance.stop is None
-        ]
-        if self._wanted and not self.instances and self.recovery.due is not None:
+        deadlines = self._liveness.deadlines(self.agent.start_timeout_seconds)
+        going = sum(instance.stop is None for instance in self.instances)
+        if going < self._wanted and self.recovery.due is not None:
             deadlines.append(self.recovery.due)
-        return max(0.0, min(deadlines) - self._tools.clock.monotonic()) if deadlines else None
+        now = self._tools.clock.monotonic()
+        # A start that is due and yet not made waits for an old instance to end, which wakes us by itself.
+        return min((deadline - now for deadline in deadlines if deadline > now), default=None)
 
     async def _collect_exits(self) -> None:
-        for instance in [instance for instance in self.instances if instance.process.exited.done()]:
-            self.instances.remove(instance)
+        for instance in self._set.take_ended():
             self.last_exit = report_exit(instance, self._tools)
             if instance.stop is None or instance.failure is not None:
                 self._recover(instance)
-            else:
-                self.recovery.stopped()
             await strike_off(instance, self._tools)
 
     def _recover(self, instance: ManagedInstance) -> None:
+        if self._rolls_back(instance):
+            return
         exit_ = instance.process.exited.result()
         decision = self.recovery.crashed(instance.started, exit_, failed=instance.failure is not None)
         self._is_restart = True
@@ -175,101 +253,78 @@ class AgentSupervisor:
             attempt=decision.attempt,
         )
 
+    def _rolls_back(self, successor: ManagedInstance | None) -> bool:
+        """Whether a successor that failed before it was ready leaves the old instances in their place."""
+        staying = [i for i in self.instances if i.stop is None and i.generation < self._generation]
+        was_new = successor is None or (successor.generation == self._generation and not successor.ready)
+        if not (self._rolling and staying and was_new):
+            return False
+        for instance in staying:
+            instance.generation = self._generation
+        self.recovery.forget()
+        why = self.last_exit.reason if successor and self.last_exit else self._setback
+        self._setback = f"the restart failed and the old process stays: {why}"
+        self._tools.bus.publish(EventKind.ROLLOUT_FAILED, f"{self.agent.id}: {self._setback}", agent_id=self.agent.id)
+        return True
+
     async def _start(self) -> None:
-        self._transition(AgentState.STARTING, None)
+        if not self.instances:
+            self._transition(AgentState.STARTING, None)
         restarts = self.restarts + self._is_restart
         paused = self.desired is DesiredState.PAUSED
         try:
-            instance = await start_instance(
-                self.agent, self._tools, generation=self._generation, restarts=restarts, paused=paused
-            )
+            await self._set.start(self.agent, generation=self._generation, restarts=restarts, paused=paused)
         except (ConfigError, SpawnFailed) as error:
-            self.recovery.give_up(GiveUp(error.detail, failed=True))
+            self._setback = error.detail
+            if not self._rolls_back(None):
+                self.recovery.give_up(GiveUp(error.detail, failed=True))
             self._tools.bus.publish(EventKind.START_FAILED, f"{self.agent.id}: {error.detail}", agent_id=self.agent.id)
             return
+        self.recovery.started()
         self.restarts = restarts
         self._is_restart = False
-        self._keep(instance)
 
-    def _keep(self, instance: ManagedInstance) -> None:
-        self.instances.append(instance)
-        self.recovery.started()
-        instance.process.exited.add_done_callback(lambda _: self.wake())
-
-    def _note_registrations(self) -> None:
-        limit = self.agent.start_timeout_seconds
-        for instance in self.instances:
-            instance.registered |= self._tools.registry.get(instance.instance_id) is not None
-            silent_for = self._tools.clock.monotonic() - instance.started
-            if not instance.registered and instance.stop is None and silent_for >= limit:
-                instance.failure = f"did not register within {limit:g} s and was ended"
-                self._stop(instance, 0.0, instance.failure)
-
-    def _stop_unwanted(self) -> None:
+    def _stop(self, instances: tuple[ManagedInstance, ...]) -> None:
         seconds = self.agent.drain_timeout_seconds if self._drain_seconds is None else self._drain_seconds
+        replaced = self._wanted > 0 and self._shares_port
+        for instance in instances:
+            if self._killing:
+                self._set.kill(instance, self._drain_reason)
+            else:
+                self._set.stop(instance, seconds, self._drain_reason, replaced=replaced)
+
+    def _hurry(self, seconds: float) -> None:
+        """Bring the deadline of the drains that go on nearer; never put it off."""
+        deadline = self._tools.clock.monotonic() + seconds
         for instance in self.instances:
-            outdated = instance.generation < self._generation
-            if instance.stop is None and (outdated or not self._wanted):
-                self._stop(instance, seconds, self._drain_reason)
-
-    def _stop(self, instance: ManagedInstance, seconds: float, reason: str) -> None:
-        plan = self._plan(seconds, reason)
-        instance.stop = plan
-        self._tools.bus.publish(
-            EventKind.DRAIN_STARTED,
-            f"{self.agent.id} drains for at most {seconds:g} s: {reason}",
-            agent_id=self.agent.id,
-            instance_id=instance.instance_id,
-            timeout_seconds=seconds,
-        )
-        instance.control = self._control(stop_instance(instance, plan, self._tools), f"stop {instance.instance_id}")
-
-    def _plan(self, seconds: float, reason: str) -> StopPlan:
-        clock = self._tools.clock
-        return StopPlan(reason, clock.monotonic() + seconds, clock.now() + timedelta(seconds=seconds))
-
-    def _align_pauses(self) -> None:
-        for instance in self.instances:
-            registered = self._tools.registry.get(instance.instance_id)
-            action = missing_action(registered, self.desired)
-            busy = instance.control is not None and not instance.control.done()
-            if registered and action and instance.stop is None and not busy:
-                work = align(instance, registered.service_url, action, self._tools)
-                instance.control = self._control(work, f"{action} {instance.instance_id}")
-
-    def _control(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(self._control_ended)
-        return task
-
-    def _control_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            log.error("Control task failed", agent_id=self.agent.id, task=task.get_name(), exc_info=task.exception())
-        self.wake()
+            if instance.stop is not None and deadline < instance.stop.deadline:
+                self._set.stop(instance, seconds, self._drain_reason)
 
     def _observed_state(self) -> tuple[AgentState, str | None]:
         if not self.instances:
             return self._state_without_process()
-        serving = [instance for instance in self.instances if instance.stop is None]
-        if not serving:
+        going = [instance for instance in self.instances if instance.stop is None]
+        if not going:
             stop = self.instances[-1].stop
             return AgentState.STOPPING, stop.reason if stop else None
-        registered = [r for r in (self._tools.registry.get(i.instance_id) for i in serving) if r is not None]
-        if not registered:
+        known = [known for known in map(self._set.registered, going) if known is not None]
+        if not known:
             # One that was registered and is no more has taken its leave: its process is about to end.
-            leaving = any(instance.registered for instance in serving)
+            leaving = any(instance.registered for instance in going)
             return (AgentState.STOPPING, "it unregistered") if leaving else (AgentState.STARTING, None)
-        if all(instance.expired for instance in registered):
+        heard = [_STATE_OF_STATUS[one.report.status] for one in known if not one.expired]
+        if not heard:
             return AgentState.UNRESPONSIVE, "the process is there, but its heartbeats are missing"
-        return _STATE_OF_STATUS[registered[-1].report.status], None
+        best = min(heard, key=list(_STATE_OF_STATUS.values()).index)
+        return best, self._setback
 
     def _state_without_process(self) -> tuple[AgentState, str | None]:
         reason = self.last_exit.reason if self.last_exit else None
         if not self._wanted:
             return AgentState.STOPPED, None
-        if self.recovery.given_up is None:
-            return AgentState.BACKOFF, reason
         gave_up = self.recovery.given_up
+        if gave_up is None:
+            return AgentState.BACKOFF, reason
         return AgentState.FAILED if gave_up.failed else AgentState.STOPPED, gave_up.told_after(reason)
 
     def _transition(self, state: AgentState, reason: str | None) -> None:
@@ -295,10 +350,10 @@ class AgentSupervisor:
         )
 
     def _publish_route(self) -> None:
-        route = route_of(
-            self.agent.id, self._route_policy, self.state, self.state_reason, self.desired, closing=self._closing
-        )
-        self._tools.router.set_route(self.agent.id, route)
+        agent = self.agent
+        policy = RoutePolicy(agent.execute_timeout_seconds, agent.queue_while_restarting_seconds, agent.max_body_bytes)
+        route = route_of(agent.id, policy, self.state, self.state_reason, self.desired, closing=self._closing)
+        self._tools.router.set_route(agent.id, route)
 
 
 async def _wait(event: asyncio.Event, seconds: float | None) -> None:

@@ -4,47 +4,120 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from typing import Any
+import sys
+from contextlib import suppress
+from typing import Any, BinaryIO
 
+from agent_service.accounts import find_account
+from agent_service.contract import ENV_LISTEN_FD, ENV_PORT
+from agent_service.descendants import end_marked
+from agent_service.errors import AdapterError, ConfigError
+from agent_service.http.listeners import PublicListeners
 from manager.errors import SpawnFailed
 from manager.supervision import process_group
+from manager.supervision.adopted_process import SWEEP_SECONDS, AdoptedProcess
+from manager.supervision.exit_watch import watch_exit
 from manager.supervision.identity import identify, may_lead_its_group
-from manager.supervision.process import Exit, Launch, Process, ProcessIdentity
+from manager.supervision.process import Exit, Launch, Process, ProcessIdentity, ProcessLimits
 
 
 class ExecSpawner:
-    """Processes write straight into their log file: no pipe that could fill, nothing lost when the manager dies."""
+    """Processes write straight into their log file: no pipe that could fill, nothing lost when the manager dies.
+
+    Agents' public listeners are bound and kept here; where they cannot be handed down (Windows), an adapter is told
+    its port and binds it by itself.
+    """
+
+    shares_ports = False
+
+    def __init__(self, listeners: PublicListeners | None = None) -> None:
+        self._listeners = listeners or PublicListeners()
 
     async def spawn(self, launch: Launch) -> Process:
         """Start an instance. Raises `SpawnFailed`."""
-        options: dict[str, Any] = process_group.session_options()
+        environment, options = self._public_port(launch)
         try:
             launch.log_file.parent.mkdir(parents=True, exist_ok=True)
             with launch.log_file.open("ab") as log:
-                process = await asyncio.create_subprocess_exec(
-                    *launch.argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=launch.directory,
-                    env=launch.environment,
-                    **options,
-                )
+                process = _start(launch, environment, log, {**options, **_user_options(launch.user)})
+        except ConfigError as error:
+            raise SpawnFailed(str(error), agent_id=launch.agent_id) from error
         except (OSError, ValueError) as error:
             raise SpawnFailed(
                 f"The operating system refused to start {launch.argv[0]!r} ({error}); "
                 "check the command, its permissions and the log directory.",
                 agent_id=launch.agent_id,
             ) from error
-        return _Child(process)
+        _limit(process.pid, launch.limits)
+        return _Child(process, launch.instance_id)
+
+    def adopt(self, identity: ProcessIdentity, instance_id: str) -> Process:
+        """Take back a process that an earlier manager started."""
+        return AdoptedProcess(identity, instance_id)
+
+    async def collect(self) -> dict[str, Exit]:
+        """Nothing: who is our child died unseen when we were not there."""
+        return {}
+
+    def strays(self) -> dict[str, tuple[str, ProcessIdentity]]:
+        """None: nobody but us knows what we started."""
+        return {}
+
+    def forget(self, instance_id: str) -> None:
+        """Nothing is kept of an instance that has ended."""
+
+    async def release(self, agent_id: str) -> None:
+        """Close the agent's public listener."""
+        self._listeners.release(agent_id)
+
+    async def aclose(self, *, leave_running: bool) -> None:
+        """Close every public listener; processes that run are left as they are."""
+        self._listeners.close()
+
+    def _public_port(self, launch: Launch) -> tuple[dict[str, str], dict[str, Any]]:
+        """The environment and the options that give the process its public port. Raises `SpawnFailed`."""
+        if launch.public_port is None:
+            return launch.environment, {}
+        if sys.platform == "win32":
+            return {**launch.environment, ENV_PORT: str(launch.public_port)}, {}
+        try:
+            descriptor = self._listeners.take(launch.agent_id, launch.public_port).fileno()
+        except AdapterError as error:
+            raise SpawnFailed(str(error), agent_id=launch.agent_id) from error
+        return {**launch.environment, ENV_LISTEN_FD: str(descriptor)}, {"pass_fds": (descriptor,)}
+
+
+def _start(
+    launch: Launch, environment: dict[str, str], log: BinaryIO, options: dict[str, Any]
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        launch.argv,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        cwd=launch.directory,
+        env=environment,
+        **options,
+        **process_group.session_options(),
+    )
+
+
+def _user_options(user: str | None) -> dict[str, Any]:
+    account = find_account(user) if user is not None else None
+    if account is None or not account.must_switch:
+        return {}
+    return {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
 
 
 class _Child:
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], instance_id: str) -> None:
         self._process = process
+        self._instance_id = instance_id
         self._identity = identify(process.pid)
         self._exited: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
-        self._waiter = asyncio.create_task(self._wait(), name=f"wait for pid {process.pid}")
+        self._sweep: asyncio.Task[None] | None = None
+        # As long as we have not collected its exit status, its number is nobody else's.
+        watch_exit(process.pid, lambda: True, process.wait, self._ended)
 
     @property
     def identity(self) -> ProcessIdentity:
@@ -63,7 +136,28 @@ class _Child:
         if may_lead_its_group(self._identity):
             process_group.kill_group(self._process.pid)
 
-    async def _wait(self) -> None:
-        returncode = await self._process.wait()
+    def _ended(self) -> None:
+        self.kill()
+        exit_ = Exit.from_returncode(self._process.wait())
+        self._sweep = asyncio.create_task(self._sweep_up(exit_), name=f"sweep {self._instance_id}")
+
+    async def _sweep_up(self, exit_: Exit) -> None:
+        await asyncio.to_thread(end_marked, self._instance_id, timeout_seconds=SWEEP_SECONDS)
         if not self._exited.done():
-            self._exited.set_result(Exit.from_returncode(returncode))
+            self._exited.set_result(exit_)
+
+
+if sys.platform == "linux":
+    import resource
+
+    def _limit(pid: int, limits: ProcessLimits) -> None:
+        asked = {resource.RLIMIT_CPU: limits.cpu_seconds, resource.RLIMIT_NOFILE: limits.open_files}
+        for kind, limit in asked.items():
+            if limit is not None:
+                with suppress(ProcessLookupError):
+                    resource.prlimit(pid, kind, (limit, limit))
+
+else:
+
+    def _limit(pid: int, limits: ProcessLimits) -> None:
+        """Only Linux sets limits from outside, and code between fork and exec is not safe in a threaded manager."""

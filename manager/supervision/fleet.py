@@ -6,13 +6,21 @@ from collections.abc import Awaitable, Callable
 
 from agent_service.contract import rfc3339
 from manager.clock import Clock
-from manager.errors import AdapterDied, StateConflict
+from manager.errors import AdapterDied, AdapterTimeout, StateConflict
 from manager.events import Event, EventBus, EventKind
 from manager.registry.routing import unknown_agent
 from manager.store.store import DesiredRecord, Store
 from manager.supervision.agent_supervisor import AgentSupervisor
 from manager.supervision.outsiders import Outsider, Outsiders
-from manager.supervision.states import HARMLESS, LEGAL_ACTIONS, NEEDS_PROCESS, AgentAction, AgentState, DesiredState
+from manager.supervision.states import (
+    HARMLESS,
+    LEGAL_ACTIONS,
+    NEEDS_PROCESS,
+    AgentAction,
+    AgentState,
+    DesiredState,
+    Strategy,
+)
 from manager.supervision.supervisor import Supervisor
 from manager.supervision.view_builder import ViewBuilder
 from manager.supervision.views import AgentDetail, AgentView
@@ -35,7 +43,6 @@ _FIRST_EFFECT = {
     AgentAction.RESUME: frozenset({_S.RUNNING}),
     AgentAction.STOP: frozenset({_S.STOPPING, _S.STOPPED}),
     AgentAction.KILL: frozenset({_S.STOPPED}),
-    AgentAction.RESTART: frozenset({_S.STOPPING, _S.STARTING}),
 }
 
 RecentEvents = Callable[[int, str | None], Awaitable[list[Event]]]
@@ -88,8 +95,11 @@ class Fleet:
         actor: str,
         reason: str | None = None,
         timeout_seconds: float | None = None,
+        strategy: Strategy | None = None,
     ) -> AgentView:
         """Change what is desired of one agent; what a person chose is on disk when this returns.
+
+        `strategy` is for a restart; without one it is rolling where that is possible.
 
         Raises `UnknownAgent`, `StateConflict` where the state does not allow it, `StoreUnavailable`, and for agents
         from elsewhere `AdapterDied` or `AdapterTimeout`.
@@ -97,11 +107,51 @@ class Fleet:
         found = self._find(agent_id)
         if not self._is_change(found, action):
             return self.agent(agent_id)
+        before = self.agent(agent_id)
         if isinstance(found, AgentSupervisor):
-            await self._act_on_managed(found, action, actor, reason, timeout_seconds)
+            self._check_strategy(found, strategy)
+            await self._act_on_managed(found, action, actor, reason, timeout_seconds, strategy)
         else:
             await self._act_on_outsider(found, action, actor, reason, timeout_seconds)
+        # An agent from elsewhere may be gone before its stop is answered.
+        return self.agent(agent_id) if self._supervisor.get(agent_id) or self._outsiders.get(agent_id) else before
+
+    async def scale(self, agent_id: str, instances: int, *, actor: str, reason: str | None = None) -> AgentView:
+        """Change how many instances of an agent are wanted; on disk when this returns.
+
+        Raises `UnknownAgent`, `StateConflict` where the agent cannot have so many, `StoreUnavailable`.
+        """
+        found = self._find(agent_id)
+        if isinstance(found, Outsider):
+            raise StateConflict(f"{agent_id} was started elsewhere; scale it there.", agent_id=agent_id)
+        if instances > 1 and not found.can_roll:
+            raise StateConflict(
+                f"{agent_id} has a port of its own that only one process can bind; take `port` out of its config "
+                "to run several instances.",
+                agent_id=agent_id,
+                state=found.state,
+            )
+        await self._keep(found, found.desired, instances, actor, reason)
+        self._bus.publish(
+            EventKind.DESIRED_CHANGED,
+            f"{actor} asked for {instances} instance(s) of {agent_id}",
+            agent_id=agent_id,
+            reason=reason,
+            actor=actor,
+            action="scale",
+            instances=instances,
+        )
+        found.scale(instances)
         return self.agent(agent_id)
+
+    def _check_strategy(self, found: AgentSupervisor, strategy: Strategy | None) -> None:
+        if strategy is Strategy.ROLLING and not found.can_roll:
+            raise StateConflict(
+                f"{found.agent.id} has a port of its own that only one process can bind, so its successor cannot run "
+                "beside it; restart it with strategy recreate.",
+                agent_id=found.agent.id,
+                state=found.state,
+            )
 
     def _find(self, agent_id: str) -> AgentSupervisor | Outsider:
         found = self._supervisor.get(agent_id) or self._outsiders.get(agent_id)
@@ -123,7 +173,8 @@ class Fleet:
         if action in HARMLESS[found.state]:
             # The state says so already; what is desired may still differ (start of a paused agent that was running).
             return isinstance(found, AgentSupervisor) and found.desired is not _DESIRED_AFTER.get(action)
-        legal = [str(legal) for legal in AgentAction if legal in LEGAL_ACTIONS[found.state]]
+        possible = LEGAL_ACTIONS[found.state] - (NEEDS_PROCESS if isinstance(found, Outsider) else frozenset())
+        legal = [str(legal) for legal in AgentAction if legal in possible]
         raise StateConflict(
             f"{agent_id} is {found.state}, which does not allow {action}; "
             + (f"it allows {', '.join(legal)}." if legal else "it allows nothing until it is heard of again."),
@@ -132,37 +183,44 @@ class Fleet:
         )
 
     async def _act_on_managed(
-        self, found: AgentSupervisor, action: AgentAction, actor: str, reason: str | None, timeout: float | None
+        self,
+        found: AgentSupervisor,
+        action: AgentAction,
+        actor: str,
+        reason: str | None,
+        timeout: float | None,
+        strategy: Strategy | None,
     ) -> None:
         desired = _DESIRED_AFTER.get(action, found.desired)
         if action is AgentAction.RESTART and desired is DesiredState.STOPPED:
             desired = DesiredState.RUNNING
-        await self._choose(found.agent.id, action, desired, actor, reason)
+        # On disk before it is acted on: a manager killed in between starts with what the person was told.
+        await self._keep(found, desired, found.instances_wanted, actor, reason)
+        self._announce(found.agent.id, action, actor, reason, desired)
         told = f"{action} by {actor}" + (f": {reason}" if reason else "")
         if action is AgentAction.KILL:
             found.kill(told)
         elif action is AgentAction.RESTART:
-            found.restart(desired, drain_seconds=timeout, reason=told)
+            found.restart(desired, strategy=strategy, drain_seconds=timeout, reason=told)
         else:
             found.want(desired, drain_seconds=timeout, reason=told)
-        await found.settled(_FIRST_EFFECT[action], timeout=_SETTLE_SECONDS)
+        await found.settled(_FIRST_EFFECT.get(action, frozenset(AgentState)), timeout=_SETTLE_SECONDS)
 
     async def _act_on_outsider(
         self, found: Outsider, action: AgentAction, actor: str, reason: str | None, timeout: float | None
     ) -> None:
         try:
             await self._outsiders.act(found, action, timeout_seconds=timeout)
-        except AdapterDied as error:
-            raise AdapterDied(error.detail, agent_id=found.agent_id, state=found.state) from error
+        except (AdapterDied, AdapterTimeout) as error:
+            raise type(error)(error.detail, agent_id=found.agent_id, state=found.state) from error
         self._announce(found.agent_id, action, actor, reason)
 
-    async def _choose(
-        self, agent_id: str, action: AgentAction, desired: DesiredState, actor: str, reason: str | None
+    async def _keep(
+        self, found: AgentSupervisor, desired: DesiredState, instances: int, actor: str, reason: str | None
     ) -> None:
-        # On disk before it is acted on: a manager killed in between starts with what the person was told.
+        chosen = None if instances == found.agent.instances else instances
         changed_at = rfc3339(self._clock.now())
-        await self._store.set_desired(DesiredRecord(agent_id, desired.value, reason, actor, changed_at))
-        self._announce(agent_id, action, actor, reason, desired)
+        await self._store.set_desired(DesiredRecord(found.agent.id, desired.value, reason, actor, changed_at, chosen))
 
     def _announce(
         self,

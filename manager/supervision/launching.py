@@ -7,14 +7,15 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from agent_service import contract
 from agent_service.contract import AdapterStatus
 from manager.settings import Secrets
-from manager.specs.models import AgentConfig
+from manager.specs.models import DUMMY, AgentConfig
 from manager.specs.references import resolve_env
 from manager.supervision.free_port import free_port
-from manager.supervision.process import Launch
+from manager.supervision.process import Launch, ProcessLimits
 
 ADAPTER_HOST = "127.0.0.1"
 
@@ -41,6 +42,8 @@ class Launcher:
             environment={**self.environ, **own, **self._told(agent, instance_id, paused)},
             directory=self.project_directory,
             log_file=self.log_file(agent.id),
+            preload=_preload(agent),
+            limits=ProcessLimits(cpu_seconds=agent.limits.cpu_seconds, open_files=agent.limits.open_files),
         )
 
     def _told(self, agent: AgentConfig, instance_id: str, paused: bool) -> dict[str, str]:
@@ -66,3 +69,9 @@ class Launcher:
         # Our adapter takes any free port (0) and reports it; a foreign program is told one, in the hope that
         # nobody takes it between here and there. When somebody does, it fails to bind and is started again.
         return free_port(ADAPTER_HOST) if agent.command else 0
+
+
+def _preload(agent: AgentConfig) -> Literal["light", "langgraph"]:
+    if agent.preload == "auto":
+        return "light" if agent.entry_point in (None, DUMMY) else "langgraph"
+    return agent.preload

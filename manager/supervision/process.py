@@ -6,12 +6,25 @@ import asyncio
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True)
+class ProcessLimits:
+    """What the operating system enforces on one process; None is no limit."""
+
+    cpu_seconds: int | None = None
+    open_files: int | None = None
 
 
 @dataclass(frozen=True)
 class Launch:
-    """All that it takes to start one instance. `environment` is the whole of it, secrets resolved."""
+    """All that it takes to start one instance. `environment` is the whole of it, secrets resolved.
+
+    `public_port`: the agent's own port, which all its instances share and which its spawner binds and keeps; each
+    instance listens at a port of its own besides. None where the agent has none, or binds it by itself. `user`: the
+    system's user to run as, for a manager that is root.
+    """
 
     agent_id: str
     instance_id: str
@@ -19,6 +32,10 @@ class Launch:
     environment: dict[str, str]
     directory: Path
     log_file: Path
+    public_port: int | None = None
+    preload: Literal["light", "langgraph"] = "light"
+    limits: ProcessLimits = ProcessLimits()
+    user: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,10 +86,40 @@ class Process(Protocol):
 
 
 class Spawner(Protocol):
-    """Starts processes: by exec here, by fork server elsewhere."""
+    """Starts processes: by exec here, by fork server elsewhere.
+
+    `shares_ports`: whether it honours `Launch.public_port`, so that several instances can share an agent's port.
+    """
+
+    @property
+    def shares_ports(self) -> bool: ...
 
     async def spawn(self, launch: Launch) -> Process:
         """Start an instance. Raises `SpawnFailed` where the operating system refuses."""
+        ...
+
+    async def collect(self) -> dict[str, Exit]:
+        """How instances ended while no manager was there to hear it, by instance id. Before any `adopt`."""
+        ...
+
+    def adopt(self, identity: ProcessIdentity, instance_id: str) -> Process:
+        """Take back a process that an earlier manager started."""
+        ...
+
+    def strays(self) -> dict[str, tuple[str, ProcessIdentity]]:
+        """After the last `adopt`: what lives and was not adopted, by instance id, with its agent's id."""
+        ...
+
+    def forget(self, instance_id: str) -> None:
+        """The end of this instance has been dealt with; the next manager need not hear of it."""
+        ...
+
+    async def release(self, agent_id: str) -> None:
+        """Close the agent's public listener; connections that wait there are refused."""
+        ...
+
+    async def aclose(self, *, leave_running: bool) -> None:
+        """Let go of everything, but for the processes that run."""
         ...
 
 

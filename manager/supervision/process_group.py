@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import psutil
 
@@ -25,7 +26,7 @@ if sys.platform == "win32":
                 with contextlib.suppress(psutil.Error):
                     process.kill()
 
-    def session_options() -> dict[str, object]:
+    def session_options() -> dict[str, Any]:
         """What makes a new process the leader of a group of its own."""
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
 
@@ -41,6 +42,6 @@ else:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
 
-    def session_options() -> dict[str, object]:
+    def session_options() -> dict[str, Any]:
         """What makes a new process the leader of a group of its own."""
         return {"start_new_session": True}

@@ -17,16 +17,16 @@ class Recovery:
     """Remembers runs and asks the restart policy. A fresh one, and one that was told to forget, is due at once."""
 
     def __init__(self, settings: RestartSettings, clock: Clock) -> None:
+        self.settings = settings
         self.given_up: GiveUp | None = None
         self.next_start_at: datetime | None = None
-        self._settings = settings
         self._clock = clock
-        self._due: float | None = 0.0
+        self._due = 0.0
         self._runs: list[Run] = []
 
     @property
     def due(self) -> float | None:
-        """Monotonic time of the next start; None while none is due."""
+        """Monotonic time from which on an instance may be started; None after giving up."""
         return None if self.given_up else self._due
 
     @property
@@ -37,9 +37,9 @@ class Recovery:
     def crashed(self, started: float, exit_: Exit, *, failed: bool = False) -> Decision:
         """A process that was `started` (monotonic) ended unasked, or `failed` and was ended: decide what follows."""
         now = self._clock.monotonic()
-        kept = max(_RUNS_KEPT_MIN, self._settings.max_crashes + 1)
+        kept = max(_RUNS_KEPT_MIN, self.settings.max_crashes + 1)
         self._runs = [*self._runs, Run(now, now - started, exit_, failed)][-kept:]
-        decision = decide(self._settings, self._runs, jitter=random.random())
+        decision = decide(self.settings, self._runs, jitter=random.random())
         if isinstance(decision, GiveUp):
             self.give_up(decision)
         else:
@@ -50,16 +50,11 @@ class Recovery:
     def give_up(self, decision: GiveUp) -> None:
         """Start no more until told to forget."""
         self.given_up = decision
-        self._due = self.next_start_at = None
+        self.next_start_at = None
 
     def started(self) -> None:
-        """An instance runs: none is due."""
-        self._due = self.next_start_at = None
-
-    def stopped(self) -> None:
-        """An instance ended as it was asked to: the next may start whenever it is wanted."""
-        if self._due is None:
-            self._due = 0.0
+        """An instance runs: no start is announced any more."""
+        self.next_start_at = None
 
     def forget(self) -> None:
         """A person stepped in: earlier crashes no longer count."""

@@ -31,10 +31,11 @@ class ResourceSampler:
         """The newest sample; None before the first and after the process's end."""
         return self._usage.get(pid)
 
-    async def run(self) -> None:
-        """Sample, for ever."""
+    async def run(self, after: Callable[[], None]) -> None:
+        """Sample, for ever; `after` is called after each sample."""
         while True:
             self._usage = await asyncio.to_thread(self._sample, tuple(self._pids()))
+            after()
             await asyncio.sleep(_PERIOD_SECONDS)
 
     def _sample(self, pids: tuple[int, ...]) -> dict[int, Usage]:

@@ -37,6 +37,7 @@ async def start_instance(
         process=process,
         started_at=tools.clock.now(),
         started=tools.clock.monotonic(),
+        expected_since=tools.clock.monotonic(),
         log_offset=log_offset,
     )
     tools.bus.publish(
@@ -69,6 +70,7 @@ def adopt_instance(process: Process, record: InstanceRecord, tools: Tools, *, ge
         process=process,
         started_at=started_at,
         started=tools.clock.monotonic() - lived,
+        expected_since=tools.clock.monotonic(),
         log_offset=record.log_offset,
     )
 
@@ -86,6 +88,7 @@ async def strike_off(instance: ManagedInstance, tools: Tools) -> None:
 
 async def _write_down(instance: ManagedInstance, tools: Tools, restarts: int) -> None:
     identity = instance.process.identity
+    registered = tools.registry.get(instance.instance_id)
     record = InstanceRecord(
         instance_id=instance.instance_id,
         agent_id=instance.agent_id,
@@ -93,7 +96,8 @@ async def _write_down(instance: ManagedInstance, tools: Tools, restarts: int) ->
         process_created_at=identity.created_at,
         boot_id=identity.boot_id,
         started_at=instance.started_at.isoformat(timespec="milliseconds"),
-        service_url=None,
+        # It may have registered while it was being started; otherwise its address is added when it does.
+        service_url=registered.service_url if registered else None,
         log_offset=instance.log_offset,
         restarts=restarts,
     )

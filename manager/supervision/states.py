@@ -41,6 +41,13 @@ class DesiredState(StrEnum):
     STOPPED = "stopped"
 
 
+class Strategy(StrEnum):
+    """How a restart replaces instances: the successor first (nothing is refused meanwhile), or the old one first."""
+
+    ROLLING = "rolling"
+    RECREATE = "recreate"
+
+
 class AgentAction(StrEnum):
     """What `POST /api/agent-services/{id}/action` takes."""
 

@@ -43,12 +43,17 @@ async def _ask_to_drain(instance: ManagedInstance, plan: StopPlan, tools: Tools)
         return False
     left = max(0.0, plan.deadline - tools.clock.monotonic())
     try:
-        report = await tools.adapters.act(registered.service_url, AdapterAction.STOP, timeout_seconds=left)
+        report = await tools.adapters.act(registered.service_url, _action(plan), timeout_seconds=left)
     except (AdapterDied, AdapterTimeout) as error:
         log.warning("Adapter did not take the stop; SIGTERM follows", agent_id=instance.agent_id, error=error.detail)
         return False
     tools.registry.note_status(instance.instance_id, report)
     return True
+
+
+def _action(plan: StopPlan) -> AdapterAction:
+    # Told to restart, an adapter leaves the port that it shares to its successor; told to stop, it says 409 there.
+    return AdapterAction.RESTART if plan.replaced else AdapterAction.STOP
 
 
 async def _ended_within(instance: ManagedInstance, seconds: float) -> bool:

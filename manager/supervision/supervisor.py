@@ -13,11 +13,9 @@ from manager.specs.models import AgentConfig
 from manager.store.store import DesiredRecord
 from manager.supervision.adoption import adopt_all
 from manager.supervision.agent_supervisor import AgentSupervisor
-from manager.supervision.states import AgentState, DesiredState
+from manager.supervision.states import DesiredState
 from manager.supervision.tools import Tools
 from manager.tasks import TaskOwner
-
-_ENDED = frozenset({AgentState.STOPPED, AgentState.FAILED})
 
 log = structlog.get_logger(__name__)
 
@@ -26,21 +24,59 @@ class Supervisor:
     """One `AgentSupervisor` per configured agent, each with a task of its own."""
 
     def __init__(self, agents: Iterable[AgentConfig], tools: Tools) -> None:
-        self._agents = tuple(agents)
+        self._initial = tuple(agents)
         self._tools = tools
         self._tasks = TaskOwner()
         self._supervisors: dict[str, AgentSupervisor] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._leaving: set[str] = set()
+        self._returning: dict[str, AgentConfig] = {}
+        for agent in self._initial:
+            # From the first request on: a stranger that registers under such an id would be an outsider.
+            tools.registry.manage(agent.id)
 
     async def open(self) -> None:
         """Restore what was desired, adopt what still runs, then let every agent's task close its gap at once."""
         chosen = await self._tools.store.desired_states()
-        for agent in self._agents:
-            self._supervisors[agent.id] = AgentSupervisor(agent, _desired(agent, chosen.get(agent.id)), self._tools)
+        for agent in self._initial:
+            self._supervisors[agent.id] = self._supervise(agent, chosen.get(agent.id))
         self._tools.registry.listen(self._wake)
         self._tools.bus.listen(self._note_address)
         await adopt_all(self._supervisors, self._tools)
-        for agent_id, supervisor in self._supervisors.items():
-            self._tasks.start(f"supervise {agent_id}", supervisor.run())
+        for agent_id in self._supervisors:
+            self._run(agent_id)
+
+    def agents(self) -> tuple[AgentConfig, ...]:
+        """The config of every agent that is to be there, in order."""
+        staying = (agent_id for agent_id in self._supervisors if agent_id not in self._leaving)
+        return (*(self._supervisors[agent_id].agent for agent_id in staying), *self._returning.values())
+
+    def add(self, agent: AgentConfig) -> None:
+        """Supervise one more agent; one that is still on its way out comes back when it has gone."""
+        if agent.id in self._leaving:
+            self._returning[agent.id] = agent
+        else:
+            self._supervisors[agent.id] = self._supervise(agent, None)
+            self._run(agent.id)
+
+    def reconfigure(self, agent: AgentConfig, *, restart: bool) -> None:
+        """Give an agent its new config; `restart` replaces the processes, which hold parts of the old one."""
+        if agent.id in self._returning:
+            self._returning[agent.id] = agent
+        else:
+            self._supervisors[agent.id].reconfigure(agent, restart=restart)
+
+    def remove(self, agent_id: str) -> None:
+        """Drain an agent and forget it when its last process has ended."""
+        if self._returning.pop(agent_id, None) is None:
+            self._leaving.add(agent_id)
+            self._tasks.start(f"remove {agent_id}", self._remove(agent_id), may_end=True)
+
+    def reorder(self, ids: Iterable[str]) -> None:
+        """List the agents in this order; those not named (on their way out) come last."""
+        named = [agent_id for agent_id in ids if agent_id in self._supervisors]
+        rest = [agent_id for agent_id in self._supervisors if agent_id not in named]
+        self._supervisors = {agent_id: self._supervisors[agent_id] for agent_id in [*named, *rest]}
 
     def all(self) -> list[AgentSupervisor]:
         """In the order of the config."""
@@ -57,22 +93,39 @@ class Supervisor:
     async def drain(self) -> None:
         """Stop every agent, all at once, and return when the last process has ended. Desired states stay."""
         for supervisor in self.all():
-            supervisor.close()
-        await asyncio.gather(*(self._ended(supervisor) for supervisor in self.all()))
+            supervisor.close("the manager stops")
+        await asyncio.gather(*(supervisor.ended() for supervisor in self.all()))
 
     def kill_all(self) -> None:
         """End every process at once."""
         for supervisor in self.all():
-            for instance in supervisor.instances:
-                instance.process.kill()
+            supervisor.kill_processes("the manager was told to stop at once")
 
     async def close(self) -> None:
         """End the tasks; processes that still run go on without us."""
         await self._tasks.close()
 
-    async def _ended(self, supervisor: AgentSupervisor) -> None:
-        while supervisor.instances or supervisor.state not in _ENDED:
-            await supervisor.settled(_ENDED, timeout=1.0)
+    def _supervise(self, agent: AgentConfig, chosen: DesiredRecord | None) -> AgentSupervisor:
+        wanted = chosen.instances if chosen else None
+        return AgentSupervisor(agent, _desired(agent, chosen), self._tools, instances_wanted=wanted)
+
+    def _run(self, agent_id: str) -> None:
+        work = self._supervisors[agent_id].run()
+        self._running[agent_id] = self._tasks.start(f"supervise {agent_id}", work)
+
+    async def _remove(self, agent_id: str) -> None:
+        supervisor = self._supervisors[agent_id]
+        supervisor.close("it was taken out of the config")
+        await supervisor.ended()
+        running = self._running.pop(agent_id)
+        running.cancel()
+        await asyncio.wait({running})
+        del self._supervisors[agent_id]
+        self._leaving.discard(agent_id)
+        supervisor.forget()
+        returning = self._returning.pop(agent_id, None)
+        if returning is not None:
+            self.add(returning)
 
     def _wake(self, agent_id: str) -> None:
         supervisor = self._supervisors.get(agent_id)

@@ -17,7 +17,10 @@ from manager.supervision.process import Spawner
 
 @dataclass(frozen=True)
 class Tools:
-    """`last_words` (agent id, log offset at the start) says why a process died, as far as its log tells."""
+    """`last_words` (agent id, log offset at the start) says why a process died, as far as its log tells.
+
+    `silence_limit_seconds`: for so long an instance may be unresponsive before it is killed.
+    """
 
     clock: Clock
     bus: EventBus
@@ -30,3 +33,4 @@ class Tools:
     last_words: Callable[[str, int], str | None]
     log_size: Callable[[str], int]
     kill_grace_seconds: float
+    silence_limit_seconds: float

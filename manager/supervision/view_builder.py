@@ -12,7 +12,7 @@ from manager.supervision.managed_instance import ManagedInstance
 from manager.supervision.outsiders import Outsider
 from manager.supervision.resources import ResourceSampler
 from manager.supervision.states import LEGAL_ACTIONS, NEEDS_PROCESS, AgentAction, AgentState
-from manager.supervision.views import AgentView
+from manager.supervision.views import AgentView, InstanceView
 
 
 class ViewBuilder:
@@ -25,8 +25,12 @@ class ViewBuilder:
     def managed(self, supervisor: AgentSupervisor) -> AgentView:
         """An agent whose processes are ours."""
         agent = supervisor.agent
-        newest = supervisor.instances[-1] if supervisor.instances else None
+        shown = next((i for i in reversed(supervisor.instances) if i.ready and i.stop is None), None)
+        if shown is None and supervisor.instances:
+            shown = supervisor.instances[-1]
+        registered = self._registry.get(shown.instance_id) if shown else None
         known = [r for r in (self._registry.get(i.instance_id) for i in supervisor.instances) if r is not None]
+        deadlines = [i.stop.deadline_at for i in supervisor.instances if i.stop]
         return AgentView(
             id=agent.id,
             name=agent.name,
@@ -37,17 +41,19 @@ class ViewBuilder:
             state_reason=supervisor.state_reason,
             desired_state=supervisor.desired,
             ready=_is_ready(supervisor.state, known),
-            port=agent.port or _port(known),
-            pid=newest.pid if newest else None,
-            instance_id=newest.instance_id if newest else None,
-            started_at=newest.started_at if newest else None,
+            port=agent.port or (registered.port if registered else None),
+            pid=shown.pid if shown else None,
+            instance_id=shown.instance_id if shown else None,
+            started_at=shown.started_at if shown else None,
             restarts=supervisor.restarts,
             next_start_at=supervisor.recovery.next_start_at if supervisor.state is AgentState.BACKOFF else None,
             last_exit=supervisor.last_exit,
-            drain_deadline=newest.stop.deadline_at if newest and newest.stop else _drain_deadline(known),
+            drain_deadline=max(deadlines) if deadlines else _drain_deadline(registered),
+            instances=[self._instance(instance) for instance in supervisor.instances],
+            instances_wanted=supervisor.instances_wanted,
             metadata=agent.metadata,
             actions=_actions(supervisor.state, managed=True),
-            **_reported(known),
+            **_reported(registered, known),
             **self._usage(supervisor.instances),
         )
 
@@ -66,19 +72,37 @@ class ViewBuilder:
             state_reason="its heartbeats have stopped" if outsider.state is AgentState.LOST else None,
             desired_state=outsider.desired,
             ready=_is_ready(outsider.state, known),
-            port=_port(known),
+            port=newest.port,
             pid=None,
             instance_id=newest.instance_id,
             started_at=None,
             restarts=0,
             next_start_at=None,
             last_exit=None,
-            drain_deadline=_drain_deadline(known),
+            drain_deadline=_drain_deadline(newest),
+            instances=[_outside_instance(instance) for instance in known],
+            instances_wanted=len(known),
             metadata=newest.metadata,
             actions=_actions(outsider.state, managed=False),
             cpu_percent=None,
             rss_bytes=None,
-            **_reported(known),
+            **_reported(newest, known),
+        )
+
+    def _instance(self, instance: ManagedInstance) -> InstanceView:
+        known = self._registry.get(instance.instance_id)
+        usage = self._resources.usage(instance.pid)
+        return InstanceView(
+            instance_id=instance.instance_id,
+            pid=instance.pid,
+            service_url=known.service_url if known else None,
+            ready=known is not None and known.routable,
+            draining=instance.stop is not None,
+            started_at=instance.started_at,
+            last_heartbeat_at=known.last_heartbeat_at if known else None,
+            in_flight=known.in_flight if known else 0,
+            cpu_percent=usage.cpu_percent if usage else None,
+            rss_bytes=usage.rss_bytes if usage else None,
         )
 
     def _usage(self, instances: list[ManagedInstance]) -> dict[str, Any]:
@@ -91,16 +115,27 @@ class ViewBuilder:
         }
 
 
+def _outside_instance(known: RegisteredInstance) -> InstanceView:
+    return InstanceView(
+        instance_id=known.instance_id,
+        pid=None,
+        service_url=known.service_url,
+        ready=known.routable,
+        draining=known.draining,
+        started_at=None,
+        last_heartbeat_at=known.last_heartbeat_at,
+        in_flight=known.in_flight,
+        cpu_percent=None,
+        rss_bytes=None,
+    )
+
+
 def _is_ready(state: AgentState, known: list[RegisteredInstance]) -> bool:
     return state is AgentState.RUNNING and any(instance.routable for instance in known)
 
 
-def _port(known: list[RegisteredInstance]) -> int | None:
-    return known[-1].port if known else None
-
-
-def _drain_deadline(known: list[RegisteredInstance]) -> datetime | None:
-    return known[-1].report.drain_deadline if known else None
+def _drain_deadline(known: RegisteredInstance | None) -> datetime | None:
+    return known.report.drain_deadline if known else None
 
 
 def _actions(state: AgentState, *, managed: bool) -> list[AgentAction]:
@@ -108,15 +143,14 @@ def _actions(state: AgentState, *, managed: bool) -> list[AgentAction]:
     return [action for action in AgentAction if action in legal]
 
 
-def _reported(known: list[RegisteredInstance]) -> dict[str, Any]:
-    newest = known[-1] if known else None
+def _reported(shown: RegisteredInstance | None, known: list[RegisteredInstance]) -> dict[str, Any]:
     return {
-        "service_url": newest.service_url if newest else None,
-        "registered_at": newest.registered_at if newest else None,
-        "last_heartbeat_at": newest.last_heartbeat_at if newest else None,
+        "service_url": shown.service_url if shown else None,
+        "registered_at": shown.registered_at if shown else None,
+        "last_heartbeat_at": shown.last_heartbeat_at if shown else None,
         "in_flight": sum(instance.in_flight for instance in known),
         "queued": sum(instance.report.queued for instance in known),
         "tasks_total": sum(instance.report.tasks_total for instance in known),
         "tasks_failed": sum(instance.report.tasks_failed for instance in known),
-        "current_task": newest.report.current_task if newest else None,
+        "current_task": shown.report.current_task if shown else None,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from agent_service.contract import CurrentTask, Timestamp
 from manager.supervision.states import AgentAction, AgentState, DesiredState
@@ -23,6 +23,21 @@ class LastExit(View):
     signal: int | None
     reason: str
     at: Timestamp
+
+
+class InstanceView(View):
+    """One process of an agent, or one registration of an agent from elsewhere."""
+
+    instance_id: str
+    pid: int | None
+    service_url: str | None
+    ready: bool
+    draining: bool
+    started_at: Timestamp | None
+    last_heartbeat_at: Timestamp | None
+    in_flight: int
+    cpu_percent: float | None
+    rss_bytes: int | None
 
 
 class AgentView(View):
@@ -57,6 +72,9 @@ class AgentView(View):
     drain_deadline: Timestamp | None
     cpu_percent: float | None
     rss_bytes: int | None
+    instances: list[InstanceView] = Field(default_factory=list)
+    """Oldest first. What stands above of one process is the newest's that is ready, else the newest's."""
+    instances_wanted: int = 1
     metadata: dict[str, JsonValue]
     actions: list[AgentAction]
     """The actions that the state allows now, in the order of the buttons."""

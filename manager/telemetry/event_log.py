@@ -8,7 +8,9 @@ from manager.events import Event, EventBus, EventKind
 
 log = structlog.get_logger(__name__)
 
-_FAILURES = frozenset({EventKind.HEARTBEAT_MISSED, EventKind.DRAIN_TIMED_OUT, EventKind.START_FAILED})
+_FAILURES = frozenset(
+    {EventKind.HEARTBEAT_MISSED, EventKind.DRAIN_TIMED_OUT, EventKind.START_FAILED, EventKind.CONFIG_REJECTED}
+)
 
 
 def log_events(bus: EventBus) -> None:

@@ -34,7 +34,7 @@ class AgentLogs:
         """Bytes in the agent's log now; 0 while there is none."""
         try:
             return self.path(agent_id).stat().st_size
-        except FileNotFoundError:
+        except OSError:
             return 0
 
     async def tail(self, agent_id: str, lines: int) -> list[str]:

@@ -18,7 +18,7 @@ from manager.telemetry.redaction import Redaction
 
 FILE_NAME = "manager.log"
 
-_QUIET_LIBRARIES = ("uvicorn", "sqlalchemy", "alembic", "asyncio", "httpx", "httpcore")
+_QUIET_LIBRARIES = ("uvicorn", "sqlalchemy", "alembic", "asyncio", "httpx", "httpcore", "watchfiles")
 
 
 class ManagerLog(WatchedFileHandler):

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -71,16 +72,95 @@ def test_a_drain_that_takes_too_long_cancels_the_task_and_names_it(fleet: Fleet)
     assert timed_out["data"]["task_id"] in manager.log(agent)
 
 
-def test_a_restart_brings_a_new_process_that_is_ready_again(fleet: Fleet) -> None:
+def replaced(manager: ManagerProcess, agent_id: str, before: dict[str, Any]) -> dict[str, Any]:
+    """The agent's row, once another process is ready and the one it had `before` has ended."""
+
+    def row() -> dict[str, Any] | None:
+        found = manager.agent(agent_id)
+        pids = [instance["pid"] for instance in found["instances"]]
+        done = found["ready"] and before["pid"] not in pids and found["pid"] is not None
+        return found if done and found["last_exit"] is not None else None
+
+    return until(row, f"{agent_id} has a new process")
+
+
+@pytest.mark.parametrize("strategy", ["rolling", "recreate"])
+def test_a_restart_brings_a_new_process_that_is_ready_again(fleet: Fleet, strategy: str) -> None:
     manager, agent = fleet.manager, fleet.started()
     before = manager.agent(agent)
-    manager.act(agent, "restart")
-    after = until(
-        lambda: (row := manager.agent(agent))["ready"] and row["pid"] != before["pid"] and row, "a new process"
-    )
+    manager.act(agent, "restart", strategy=strategy)
+    after = replaced(manager, agent, before)
     assert after["restarts"] == before["restarts"] + 1
     assert after["last_exit"]["code"] == 0
     assert manager.execute(agent, again=True).status_code == 200
+
+
+def test_rolling_restarts_under_load_fail_no_request(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+    stop = threading.Event()
+
+    def load() -> list[int]:
+        statuses = []
+        with httpx.Client(base_url=manager.url, timeout=45, trust_env=False) as client:
+            while not stop.is_set():
+                body = {"parameters": {"sleep_ms": 20}}
+                statuses.append(client.post(f"/api/agent-services/{agent}/execute", json=body).status_code)
+        return statuses
+
+    with ThreadPoolExecutor(4) as pool:
+        loads = [pool.submit(load) for _ in range(4)]
+        try:
+            for _ in range(3):
+                before = manager.agent(agent)
+                manager.act(agent, "restart")
+                replaced(manager, agent, before)
+        finally:
+            stop.set()
+        statuses = [status for one in loads for status in one.result()]
+    assert statuses and set(statuses) == {200}
+
+
+def test_a_task_in_flight_outlives_the_rolling_restart_of_its_agent(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+    before = manager.agent(agent)
+    with task_in_flight(manager, agent, sleep_ms=3000) as answer:
+        manager.act(agent, "restart")
+        until(lambda: (row := manager.agent(agent))["pid"] != before["pid"] and row["ready"], "the successor serves")
+        assert manager.execute(agent, new=True).status_code == 200
+        assert answer.result().json()["result"] == {"echo": {"sleep_ms": 3000}}
+    replaced(manager, agent, before)
+
+
+def test_an_agent_is_scaled_up_and_down_and_requests_are_spread(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+
+    def ready() -> int:
+        return sum(instance["ready"] for instance in manager.agent(agent)["instances"])
+
+    assert manager.act(agent, "scale", instances=3)["instances_wanted"] == 3
+    until(lambda: ready() == 3, "three instances are ready")
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(manager.execute, agent, sleep_ms=1500) for _ in range(3)]
+        until(
+            lambda: [one["in_flight"] for one in manager.agent(agent)["instances"]] == [1, 1, 1],
+            "each instance works on one",
+        )
+        manager.act(agent, "scale", instances=1)
+        assert [answer.result().status_code for answer in answers] == [200] * 3
+    until(lambda: len(manager.agent(agent)["instances"]) == 1, "one is left")
+    assert manager.agent(agent)["state"] == "running"
+    assert manager.post(agent, "action", {"action": "scale"}).status_code == 400
+    assert manager.post(agent, "action", {"action": "stop", "instances": 2}).status_code == 400
+
+
+def test_a_second_stop_ends_the_drain_at_once(fleet: Fleet) -> None:
+    manager, agent = fleet.manager, fleet.started()
+    with task_in_flight(manager, agent, sleep_ms=60_000) as answer:
+        manager.act(agent, "stop")
+        assert manager.agent(agent)["state"] == "stopping"
+        manager.act(agent, "stop")
+        manager.wait_for(agent, "stopped", seconds=20)
+        assert answer.result().status_code in (500, 502, 503)
 
 
 def test_a_request_during_a_restart_waits_and_is_answered(fleet: Fleet) -> None:

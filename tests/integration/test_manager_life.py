@@ -211,11 +211,37 @@ def test_an_agent_from_elsewhere_that_falls_silent_is_lost(tmp_path: Path) -> No
 
 
 def test_an_agent_whose_loop_is_blocked_is_unresponsive_until_it_answers_again(tmp_path: Path) -> None:
-    config = write_config(tmp_path, [{"id": "stuck"}], heartbeatIntervalSeconds=0.2, heartbeatTtlSeconds=1)
+    config = write_config(tmp_path, [{"id": "stuck"}], heartbeatIntervalSeconds=0.5, heartbeatTtlSeconds=4)
     with running_manager(config) as manager:
         manager.wait_for("stuck", "running")
         with ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(manager.execute, "stuck", block_ms=4000)
+            answer = pool.submit(manager.execute, "stuck", block_ms=5500)
             manager.wait_for("stuck", "unresponsive")
             assert answer.result().status_code == 200
         manager.wait_for("stuck", "running")
+        assert manager.agent("stuck")["restarts"] == 0
+        assert "dummy.py" in manager.log("stuck"), "its stacks are in its log"
+
+
+def test_an_agent_that_stays_unresponsive_is_replaced(tmp_path: Path) -> None:
+    config = write_config(tmp_path, [{"id": "stuck"}], heartbeatIntervalSeconds=0.2, heartbeatTtlSeconds=1)
+    with running_manager(config) as manager:
+        before = manager.wait_for("stuck", "running")
+        assert manager.execute("stuck", block_ms=600_000).status_code == 502
+        row = until(
+            lambda: (r := manager.agent("stuck"))["pid"] not in (None, before["pid"]) and r["ready"] and r, "a new one"
+        )
+        assert "did not answer" in row["last_exit"]["reason"] and row["last_exit"]["signal"] == 9
+
+
+def test_an_agent_that_holds_too_much_memory_is_replaced_with_the_reason(tmp_path: Path) -> None:
+    config = write_config(tmp_path, [{"id": "greedy", "limits": {"memory_mb": 200}}])
+    with running_manager(config) as manager:
+        before = manager.wait_for("greedy", "running")
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(manager.execute, "greedy", allocate_mb=400, sleep_ms=60_000)
+            row = until(
+                lambda: (r := manager.agent("greedy"))["pid"] not in (None, before["pid"]) and r, "it is replaced"
+            )
+            assert answer.result().status_code == 502
+        assert "over its limit of 200 MiB" in row["last_exit"]["reason"]

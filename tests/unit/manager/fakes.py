@@ -36,6 +36,7 @@ T = TypeVar("T")
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TTL_SECONDS = 30.0
 KILL_GRACE_SECONDS = 5.0
+SILENCE_LIMIT_SECONDS = 60.0
 _TURN_SECONDS = 1e-6
 _READINGS_PER_TURN = 100_000
 _TURNS = 200_000
@@ -145,6 +146,8 @@ class FakeProcess:
 class FakeSpawner:
     """Starts `FakeProcess`es. `hold` keeps a spawn waiting, `error` refuses it, `on_spawn` runs before it returns."""
 
+    shares_ports = False
+
     def __init__(self) -> None:
         self.launches: list[Launch] = []
         self.processes: list[FakeProcess] = []
@@ -162,6 +165,8 @@ class FakeSpawner:
         process = FakeProcess(100 + len(self.processes), on_terminate=self.on_terminate)
         self.processes.append(process)
         self.on_spawn(launch, process)
+        # What the process does at once can overtake the news that it was started.
+        await asyncio.sleep(0.001)
         return process
 
 
@@ -235,6 +240,7 @@ class FakeAdapters:
         self.unreachable = False
         self.silent = False
         self.infos: dict[str, dict[str, Any]] = {}
+        self.statuses: dict[str, dict[str, Any]] = {}
         self.on_action: Callable[[Call], Awaitable[None]] | None = None
         self.client = AdapterClient(
             httpx.AsyncClient(transport=httpx.MockTransport(self._answer), trust_env=False), token="secret"
@@ -253,6 +259,8 @@ class FakeAdapters:
             raise httpx.ReadTimeout("", request=request)
         if request.url.path == "/info":
             return httpx.Response(200, json=self.infos.get(url, {}))
+        if request.url.path == "/status":
+            return httpx.Response(200, json=self.statuses.get(url, {"status": "running"}))
         return await self._act(url, json.loads(request.content))
 
     async def _act(self, url: str, body: dict[str, Any]) -> httpx.Response:
@@ -298,6 +306,7 @@ class World:
             last_words=lambda _agent_id, _offset: self.last_words,
             log_size=lambda _agent_id: 7,
             kill_grace_seconds=KILL_GRACE_SECONDS,
+            silence_limit_seconds=SILENCE_LIMIT_SECONDS,
         )
 
     def outsiders(self, *, lost_retention_seconds: float = 60.0) -> Outsiders:
@@ -316,9 +325,9 @@ class World:
         """The newest."""
         return self.spawner.processes[-1]
 
-    def register(self, instance_id: str, agent_id: str = "echo", **report: Any) -> None:
+    def register(self, instance_id: str, agent_id: str = "echo", *, port: int = 8100, **report: Any) -> None:
         """The instance registers and says its status at once, as an adapter does."""
-        self.registry.register(registration(instance_id, agent_id))
+        self.registry.register(registration(instance_id, agent_id, port))
         self.heartbeat(instance_id, agent_id, **report)
 
     def heartbeat(self, instance_id: str, agent_id: str = "echo", **report: Any) -> None:

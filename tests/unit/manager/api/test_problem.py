@@ -8,10 +8,10 @@ import pytest
 
 from manager import errors
 from manager.api.problem import STATUS_OF, error_response, problem_of, status_of
-from manager.errors import AdapterDied, ManagerError, NotReady, StateConflict
+from manager.errors import AdapterDied, ConfigError, ConfigIssue, ManagerError, NotReady, StateConflict
 
 # These end the process or the start of one; no request ever sees them.
-NEVER_OVER_HTTP = {errors.ConfigError, errors.SpawnFailed, errors.StateDirectoryBusy}
+NEVER_OVER_HTTP = {errors.SpawnFailed, errors.StateDirectoryBusy}
 
 
 def test_every_error_that_a_request_can_meet_has_a_status() -> None:
@@ -39,6 +39,17 @@ def test_a_problem_names_agent_and_state_and_leaves_out_what_is_unknown() -> Non
         "state": "paused",
     }
     assert "agent_id" not in problem_of(StateConflict("x")).model_dump(exclude_none=True)
+
+
+def test_a_wrong_config_is_told_error_by_error() -> None:
+    issues = [ConfigIssue("agents[0].id", '"A"', "lower case is allowed"), ConfigIssue("extra", "a key", "remove it")]
+    document = json.loads(bytes(error_response(ConfigError("agents.config.json", issues)).body))
+    assert document["status"] == 422
+    assert document["detail"].startswith("agents.config.json has 2 error(s), so nothing was changed")
+    assert document["errors"] == [
+        {"path": "agents[0].id", "found": '"A"', "allowed": "lower case is allowed"},
+        {"path": "extra", "found": "a key", "allowed": "remove it"},
+    ]
 
 
 def test_what_may_be_tried_again_says_when() -> None:

@@ -9,7 +9,9 @@ import pytest
 import manager.cli
 from manager.version import __version__
 
-COMMANDS = ("up ps status start stop restart pause resume kill execute logs events init down version config").split()
+COMMANDS = (
+    "up ps status start stop restart pause resume kill execute logs events init reload down version config"
+).split()
 
 
 def test_help_lists_every_command(cli: Any) -> None:
@@ -18,7 +20,7 @@ def test_help_lists_every_command(cli: Any) -> None:
     assert (result.exit_code, listed) == (0, COMMANDS)
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "config check"])
+@pytest.mark.parametrize("command", [*COMMANDS, "config check", "config diff"])
 def test_each_command_explains_itself_without_a_manager(cli: Any, command: str) -> None:
     result = cli(*command.split(), "--help")
     assert result.exit_code == 0

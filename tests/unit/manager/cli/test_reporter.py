@@ -87,7 +87,12 @@ def test_a_reason_cannot_drive_the_terminal(reporter: Reporter, make: Any) -> No
 @pytest.mark.parametrize("kind", list(EventKind))
 def test_other_events_are_said_only_where_no_state_tells_them(reporter: Reporter, make: Any, kind: EventKind) -> None:
     reporter.reporter.event(Event(1, NOW, kind, "what happened"), None)
-    spoken = {EventKind.INSTANCE_ADOPTED, EventKind.DRAIN_TIMED_OUT}
+    spoken = {
+        EventKind.INSTANCE_ADOPTED,
+        EventKind.DRAIN_TIMED_OUT,
+        EventKind.CONFIG_RELOADED,
+        EventKind.CONFIG_REJECTED,
+    }
     assert reporter.said() == ("what happened\n" if kind in spoken else "")
 
 

@@ -23,7 +23,7 @@ def started(cli: Any, monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
     write_config(cli.directory / "config/agents.config.json", CONFIG)
     starts: list[SimpleNamespace] = []
 
-    def run_manager(config: Any, secrets: Any, *, host: str, port: int, console: Any) -> int:
+    def run_manager(config: Any, secrets: Any, *, host: str, port: int, console: Any, **_: Any) -> int:
         starts.append(SimpleNamespace(config=config, secrets=secrets, host=host, port=port, console=console))
         return 3
 

@@ -259,6 +259,18 @@ def test_a_connection_that_breaks_before_the_answer_is_not_tried_again(error: ty
     forwarding.run(scenario())
 
 
+def test_a_break_without_words_of_its_own_is_told_by_its_kind() -> None:
+    async def reset(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError("", request=request)
+
+    async def scenario() -> None:
+        with pytest.raises(AdapterDied, match=r"\(ReadError\)"):
+            await forwarding.whole()
+
+    forwarding = Forwarding(reset)
+    forwarding.run(scenario())
+
+
 def test_a_connection_that_breaks_during_the_answer_tells_so_after_what_came() -> None:
     async def scenario() -> None:
         got: list[bytes] = []

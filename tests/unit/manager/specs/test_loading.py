@@ -174,7 +174,7 @@ def test_an_issue_tells_what_was_found_and_what_is_allowed(
     assert issue.allowed.startswith(allowed)
 
 
-@pytest.mark.parametrize("key", ["definition", "instances", "limits", "preload", "dependsOn"])
+@pytest.mark.parametrize("key", ["definition", "dependsOn"])
 def test_keys_of_later_versions_are_called_that(tmp_path: Path, key: str) -> None:
     issue = issues(tmp_path, agents({"id": "a", key: {}}))[f"agents[0].{key}"]
     assert issue.allowed == f"{key!r} is not available in this version; remove it"

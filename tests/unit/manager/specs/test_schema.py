@@ -42,7 +42,7 @@ def objects(schema: Any) -> Iterator[dict[str, Any]]:
 
 def test_every_key_has_a_description() -> None:
     found = list(objects(json_schema()))
-    assert len(found) == 4
+    assert len(found) == 5
     for schema in found:
         assert schema["additionalProperties"] is False
         for key, value in schema["properties"].items():

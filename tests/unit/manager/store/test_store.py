@@ -14,7 +14,14 @@ from manager.events import Event, EventKind
 from manager.store.store import DesiredRecord, InstanceRecord, Store
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, 123_000, tzinfo=UTC)
-CHOICE = DesiredRecord("echo", "paused", "lunch", "alice", "2026-01-02T12:00:00.000Z")
+CHOICE = DesiredRecord(
+    agent_id="echo",
+    desired_state="paused",
+    instances=3,
+    reason="lunch",
+    actor="alice",
+    changed_at="2026-01-02T12:00:00.000Z",
+)
 INSTANCE = InstanceRecord("i-1", "echo", 4242, "12345", "boot-1", "2026-01-02T12:00:00.000+00:00", None, 17, 3)
 
 
@@ -120,7 +127,7 @@ def test_pruning_takes_what_is_older_and_nothing_else(tmp_path: Path) -> None:
 def test_a_choice_replaces_the_one_before(tmp_path: Path) -> None:
     async def scenario(store: Store) -> None:
         await store.set_desired(CHOICE)
-        newer = replace(CHOICE, desired_state="running", reason=None, actor="bob")
+        newer = replace(CHOICE, desired_state="running", instances=None, reason=None, actor="bob")
         await store.set_desired(newer)
         await store.set_desired(replace(CHOICE, agent_id="planner"))
         assert await store.desired_states() == {"echo": newer, "planner": replace(CHOICE, agent_id="planner")}

@@ -95,7 +95,7 @@ def test_in_backoff_the_next_start_and_the_last_exit_are_known_and_requests_wait
         assert due is not None
         assert 3 <= (due - world.clock.now()).total_seconds() <= 5
         assert world.router.route("echo").admission is Admission.COMING_BACK
-        await world.reach(AgentState.STARTING)
+        await world.started()
         assert world.clock.now() >= due
         assert world.supervisor.recovery.next_start_at is None
 

@@ -9,7 +9,7 @@ from manager.errors import NotReady, StateConflict
 from manager.events import EventKind
 from manager.registry.routing import Admission
 from manager.supervision.process import Exit
-from manager.supervision.states import AgentState, DesiredState
+from manager.supervision.states import AgentState, DesiredState, Strategy
 from tests.unit.manager.fakes import KILL_GRACE_SECONDS, Call, Supervised, advance, supervise, until
 
 
@@ -192,19 +192,19 @@ def test_a_second_stop_brings_the_deadline_nearer() -> None:
     supervise(scenario)
 
 
-@pytest.mark.parametrize("seconds", [None, 300.0])
-def test_a_second_stop_never_puts_the_deadline_off(seconds: float | None) -> None:
+@pytest.mark.parametrize(("seconds", "left"), [(None, 0), (2.0, 2), (300.0, 9)])
+def test_a_second_stop_brings_the_deadline_nearer_and_never_puts_it_off(seconds: float | None, left: float) -> None:
     async def scenario(world: Supervised) -> None:
         await world.start()
         stop(world, 10)
         await advance(1)
         stop(world, seconds)
-        assert await ended(world) == pytest.approx(9 + KILL_GRACE_SECONDS, abs=0.1)
+        assert await ended(world) == pytest.approx(left + KILL_GRACE_SECONDS, abs=0.1)
 
     supervise(scenario, drain_timeout_seconds=120)
 
 
-def test_an_agent_that_is_started_while_it_stops_comes_back() -> None:
+def test_an_agent_that_is_started_while_it_stops_comes_back_when_its_port_is_free_again() -> None:
     async def scenario(world: Supervised) -> None:
         first = await world.start()
         world.drains_in(3)
@@ -220,7 +220,7 @@ def test_an_agent_that_is_started_while_it_stops_comes_back() -> None:
         assert world.supervisor.restarts == 0
         assert len(world.spawner.processes) == 2
 
-    supervise(scenario)
+    supervise(scenario, port=8100)
 
 
 def test_while_it_stops_the_reason_stays_that_of_the_stop() -> None:
@@ -232,7 +232,7 @@ def test_while_it_stops_the_reason_stays_that_of_the_stop() -> None:
         await advance(1)
         assert world.supervisor.state_reason == "stop by alice"
 
-    supervise(scenario)
+    supervise(scenario, port=8100)
 
 
 def test_a_stop_during_the_start_reaches_the_new_process() -> None:
@@ -273,7 +273,9 @@ def test_a_restart_drains_and_brings_a_new_process() -> None:
     async def scenario(world: Supervised) -> None:
         first = await world.start()
         world.drains_in(2)
-        world.supervisor.restart(DesiredState.RUNNING, drain_seconds=9, reason="restart by alice")
+        world.supervisor.restart(
+            DesiredState.RUNNING, drain_seconds=9, strategy=Strategy.RECREATE, reason="restart by alice"
+        )
         await world.reach(AgentState.STOPPING, within=0.1)
         assert world.supervisor.state_reason == "restart by alice"
         assert world.adapters.calls[0].timeout_seconds == pytest.approx(9, abs=0.1)
@@ -293,7 +295,7 @@ def test_a_request_during_a_restart_waits_for_the_new_process() -> None:
     async def scenario(world: Supervised) -> None:
         await world.start()
         world.drains_in(2)
-        world.supervisor.restart(DesiredState.RUNNING, reason="restart by alice")
+        world.supervisor.restart(DesiredState.RUNNING, strategy=Strategy.RECREATE, reason="restart by alice")
         await world.reach(AgentState.STOPPING)
         request = asyncio.create_task(world.router.acquire("echo"))
         second = await world.start()
@@ -306,7 +308,7 @@ def test_a_paused_agent_restarts_paused() -> None:
     async def scenario(world: Supervised) -> None:
         await world.start(status="paused")
         world.drains_in(1)
-        world.supervisor.restart(DesiredState.PAUSED, reason="restart by alice")
+        world.supervisor.restart(DesiredState.PAUSED, strategy=Strategy.RECREATE, reason="restart by alice")
         await world.reach(AgentState.STOPPING)
         assert world.router.route("echo").admission is Admission.REFUSED
         await world.start(status="paused")
@@ -332,9 +334,9 @@ def test_restarting_twice_before_the_first_is_done_brings_one_new_process() -> N
     async def scenario(world: Supervised) -> None:
         await world.start()
         world.drains_in(2)
-        world.supervisor.restart(DesiredState.RUNNING, reason="restart by alice")
+        world.supervisor.restart(DesiredState.RUNNING, strategy=Strategy.RECREATE, reason="restart by alice")
         await advance(1)
-        world.supervisor.restart(DesiredState.RUNNING, reason="restart by bob")
+        world.supervisor.restart(DesiredState.RUNNING, strategy=Strategy.RECREATE, reason="restart by bob")
         await world.start()
         await advance(10)
         assert len(world.spawner.processes) == 2
@@ -365,6 +367,7 @@ def test_a_kill_ends_the_process_at_once_and_keeps_it_down() -> None:
         await world.reach(AgentState.STOPPED, within=0.1)
         assert world.process.signals == ["KILL"]
         assert world.adapters.calls == []
+        assert world.of_kind(EventKind.DRAIN_STARTED) == []
         assert reason_of_last_exit(world) == (
             "killed by signal 9 (SIGKILL) while it was being stopped with 1 task(s) in flight: kill by alice: hangs"
         )
@@ -420,7 +423,7 @@ def test_a_manager_that_stops_drains_and_leaves_what_is_desired() -> None:
     async def scenario(world: Supervised) -> None:
         await world.start()
         world.drains_in(2)
-        world.supervisor.close()
+        world.supervisor.close("the manager stops")
         assert world.router.route("echo").admission is Admission.REFUSED
         await world.reach(AgentState.STOPPED, within=3)
         assert world.supervisor.desired is DesiredState.RUNNING
@@ -435,7 +438,7 @@ def test_a_manager_that_stops_starts_nothing_any_more() -> None:
     async def scenario(world: Supervised) -> None:
         await world.start()
         world.process.end(signal=9)
-        world.supervisor.close()
+        world.supervisor.close("the manager stops")
         await world.reach(AgentState.STOPPED, within=0.1)
         world.supervisor.want(DesiredState.RUNNING)
         await advance(60)
@@ -449,7 +452,7 @@ def test_a_manager_that_stops_uses_the_agent_s_own_drain_timeout() -> None:
     async def scenario(world: Supervised) -> None:
         await world.start()
         world.supervisor.want(DesiredState.RUNNING, drain_seconds=1)
-        world.supervisor.close()
+        world.supervisor.close("the manager stops")
         await advance(0.1)
         assert world.adapters.calls[0].timeout_seconds == pytest.approx(77, abs=0.1)
 

@@ -34,13 +34,6 @@ def test_a_fresh_agent_is_due_at_once(clock: FakeClock) -> None:
     assert recovery(clock).is_due
 
 
-def test_while_an_instance_runs_none_is_due(clock: FakeClock) -> None:
-    subject = recovery(clock)
-    subject.started()
-    assert not subject.is_due
-    assert subject.due is None
-
-
 def test_after_the_first_crash_the_next_start_is_due_at_once(clock: FakeClock) -> None:
     subject = recovery(clock)
     crash(subject, clock)
@@ -71,7 +64,6 @@ def test_giving_up_means_that_nothing_is_due_until_somebody_says_so(clock: FakeC
     subject = recovery(clock)
     subject.give_up(GiveUp("the command is gone", failed=True))
     clock.advance(86_400)
-    subject.stopped()
     assert not subject.is_due
     assert subject.due is None
     subject.forget()
@@ -106,19 +98,3 @@ def test_forgetting_makes_the_next_crash_the_first(clock: FakeClock) -> None:
     decision = crash(subject, clock)
     assert isinstance(decision, Restart)
     assert decision.attempt == 1
-
-
-def test_an_end_that_was_asked_for_makes_the_next_due_whenever_it_is_wanted(clock: FakeClock) -> None:
-    subject = recovery(clock)
-    subject.started()
-    subject.stopped()
-    assert subject.is_due
-
-
-def test_an_end_that_was_asked_for_does_not_hasten_a_start_that_is_planned(clock: FakeClock) -> None:
-    subject = recovery(clock, initial_delay_seconds=8)
-    crash(subject, clock)
-    crash(subject, clock)
-    planned = subject.due
-    subject.stopped()
-    assert subject.due == planned

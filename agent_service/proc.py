@@ -1,0 +1,67 @@
+"""What Linux's /proc tells of processes. Nothing where there is no such process, or no such /proc.
+
+Imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_PROC = Path("/proc")
+_ZOMBIE_STATES = frozenset("ZX")
+
+
+@dataclass(frozen=True)
+class Stat:
+    """One line of /proc/PID/stat. `start_ticks`: clock ticks since boot, which no change of the wall clock moves."""
+
+    pid: int
+    state: str
+    parent: int
+    group: int
+    session: int
+    start_ticks: str
+
+    @property
+    def is_alive(self) -> bool:
+        """Not a zombie that only waits for its parent to collect its exit status."""
+        return self.state not in _ZOMBIE_STATES
+
+
+def has_proc() -> bool:
+    """Whether this system has a Linux /proc."""
+    return (_PROC / "self" / "stat").exists()
+
+
+def read_stat(pid: int) -> Stat | None:
+    """What /proc says of `pid`; None where there is no such process."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return parse_stat(pid, text)
+
+
+def parse_stat(pid: int, text: str) -> Stat:
+    """The line of `pid`. A program's name may hold spaces and brackets: the fields follow the last bracket."""
+    fields = text.rpartition(")")[2].split()
+    return Stat(pid, fields[0], int(fields[1]), int(fields[2]), int(fields[3]), fields[19])
+
+
+def all_stats() -> Iterator[Stat]:
+    """Every process that can be seen."""
+    for name in os.listdir(_PROC):
+        if name.isdigit() and (stat := read_stat(int(name))) is not None:
+            yield stat
+
+
+def has_variable(pid: int, name: str, value: str) -> bool:
+    """Whether the process was given `name=value` as environment; false where we may not look."""
+    try:
+        environment = (_PROC / str(pid) / "environ").read_bytes()
+    except OSError:
+        return False
+    return f"{name}={value}".encode() in environment.split(b"\0")

@@ -1,0 +1,186 @@
+"""The difference between two configs, field by field, and what it takes for each change to count.
+
+Pure; it holds what may be shown and nothing else: references as such, secrets hidden.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, JsonValue, computed_field
+
+from manager.settings import AgentSettings, RuntimeSettings
+from manager.specs.document import json_path
+from manager.specs.fleet_config import FleetConfig
+from manager.specs.models import AgentConfig
+from manager.specs.problems import keys_of
+
+# The manager holds these by itself. Of name, description and metadata an adapter has a copy, which its own /info
+# shows until its next start; of drainTimeoutSeconds too, but every stop brings the manager's value along.
+_LIVE_FIELDS = frozenset(
+    {
+        "name",
+        "description",
+        "metadata",
+        "autostart",
+        "instances",
+        "drain_timeout_seconds",
+        "execute_timeout_seconds",
+        "queue_while_restarting_seconds",
+        "start_timeout_seconds",
+        "restart",
+    }
+)
+LIVE_AGENT_KEYS = frozenset(key for key, name in keys_of(AgentConfig).items() if name in _LIVE_FIELDS)
+"""The keys of an agent that a running process needs not be restarted for."""
+# Of the limits the manager watches over this one by itself.
+_LIVE_PATHS = frozenset({("limits", "memory_mb")})
+LIVE_RUNTIME_KEYS = frozenset(keys_of(AgentSettings))
+"""The keys of `runtime` that reach the agents, as changes of theirs; all others need a restart of the manager."""
+
+_NAMED = 5
+_ABSENT = object()
+
+
+class Effect(StrEnum):
+    """What a change needs: nothing, a new process of the agent, or a new manager."""
+
+    LIVE = "live"
+    RESTART = "restart"
+    MANAGER_RESTART = "manager_restart"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class FieldChange(_Part):
+    """One value. `path` is relative to its agent or to `runtime`: `env.TEAM_KEY`; null is also what is not there.
+
+    A secret that was replaced shows as `***` before and after.
+    """
+
+    path: str
+    before: JsonValue
+    after: JsonValue
+    effect: Effect
+
+
+class AgentChange(_Part):
+    """What changes of one agent, in the order of its keys."""
+
+    id: str
+    changes: tuple[FieldChange, ...]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def effect(self) -> Effect:
+        """`restart` where one change needs it."""
+        return Effect.RESTART if any(c.effect is Effect.RESTART for c in self.changes) else Effect.LIVE
+
+
+class ConfigDiff(_Part):
+    """From the config that runs to another: ids of agents in the order in which they are listed, and changes."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[AgentChange, ...] = ()
+    reordered: bool = False
+    """Whether agents that stay are listed in another order."""
+    runtime: tuple[FieldChange, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no difference at all."""
+        return not (self.added or self.removed or self.changed or self.reordered or self.runtime)
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """The keys of `runtime` whose change waits for a restart of the manager."""
+        return tuple(change.path for change in self.runtime if change.effect is Effect.MANAGER_RESTART)
+
+    def ids(self, effect: Effect) -> tuple[str, ...]:
+        """The changed agents that take their changes over in this way."""
+        return tuple(agent.id for agent in self.changed if agent.effect is effect)
+
+    def to_wire(self) -> dict[str, Any]:
+        """As JSON."""
+        return self.model_dump(mode="json")
+
+    def summary(self) -> str:
+        """In a line: `added writer; restarting planner, executor`."""
+        parts = (
+            ("added", self.added),
+            ("removed", self.removed),
+            ("restarting", self.ids(Effect.RESTART)),
+            ("changed without a restart", self.ids(Effect.LIVE)),
+            ("waiting for a restart of the manager:", self.pending),
+        )
+        told = [f"{verb} {_listed(names)}" for verb, names in parts if names]
+        return "; ".join([*told, *(["reordered"] if self.reordered else [])]) or "no differences"
+
+
+def diff(old: FleetConfig, new: FleetConfig) -> ConfigDiff:
+    """What has to happen to what runs with `old` for it to run with `new`."""
+    before = {agent.id: agent for agent in old.agents}
+    after = {agent.id: agent for agent in new.agents}
+    staying = [agent_id for agent_id in after if agent_id in before]
+    changes = (AgentChange(id=i, changes=tuple(_agent_changes(before[i], after[i]))) for i in staying)
+    return ConfigDiff(
+        added=tuple(agent_id for agent_id in after if agent_id not in before),
+        removed=tuple(agent_id for agent_id in before if agent_id not in after),
+        changed=tuple(agent for agent in changes if agent.changes),
+        reordered=[agent_id for agent_id in before if agent_id in after] != staying,
+        runtime=tuple(_runtime_changes(old.runtime, new.runtime)),
+    )
+
+
+def _agent_changes(old: AgentConfig, new: AgentConfig) -> Iterator[FieldChange]:
+    # Compared as they are, shown as they may be: a secret that was replaced is a change too.
+    before, after = old.to_public(), new.to_public()
+    for path in _differing(old.model_dump(mode="json"), new.model_dump(mode="json")):
+        is_live = path[0] in LIVE_AGENT_KEYS or path in _LIVE_PATHS
+        effect = Effect.LIVE if is_live else Effect.RESTART
+        yield _change(path, before, after, effect)
+
+
+def _runtime_changes(old: RuntimeSettings, new: RuntimeSettings) -> Iterator[FieldChange]:
+    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
+    for path in _differing(before, after):
+        effect = Effect.LIVE if path[0] in LIVE_RUNTIME_KEYS else Effect.MANAGER_RESTART
+        yield _change(path, before, after, effect)
+
+
+def _change(path: tuple[str, ...], before: Any, after: Any, effect: Effect) -> FieldChange:
+    written = ""
+    for key in path:
+        written = json_path(written, key)
+    return FieldChange(path=written, before=_at(before, path), after=_at(after, path), effect=effect)
+
+
+def _differing(before: Any, after: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The paths at which two JSON values differ; within an array nothing is told apart."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in {**before, **after}:
+            yield from _differing(before.get(key, _ABSENT), after.get(key, _ABSENT), (*path, key))
+    elif _canonical(before) != _canonical(after):
+        yield path
+
+
+def _canonical(value: Any) -> str:
+    """As text: to Python, 1 and true are equal."""
+    return "" if value is _ABSENT else json.dumps(value, sort_keys=True)
+
+
+def _at(value: Any, path: Iterable[str]) -> Any:
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
