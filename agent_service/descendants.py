@@ -1,6 +1,6 @@
-"""Ends what an instance leaves behind: processes that carry its id in their environment, wherever they went.
+"""Ends what an instance leaves behind: its process group, its session, and whatever carries its id elsewhere.
 
-A process that leaves its parent's session or outlives its parent keeps its environment, and with it AGENT_INSTANCE_ID.
+A process that leaves its parent's session, or outlives its parent, keeps its environment and with it AGENT_INSTANCE_ID.
 Imports the contract and the standard library only.
 """
 
@@ -15,28 +15,19 @@ import time
 from collections.abc import Iterable
 
 from agent_service.contract import ENV_INSTANCE_ID
-from agent_service.proc import all_stats, has_variable
+from agent_service.proc import Stat, all_stats, has_variable, read_stat
 
 _ROUNDS = 20
 """A process that forks faster than it is found is given up after so many rounds."""
 
 
-def is_marked(pid: int, instance_id: str) -> bool:
-    """Whether the process belongs to the instance, by its environment."""
-    return has_variable(pid, ENV_INSTANCE_ID, instance_id)
+def belongs(stat: Stat, instance_id: str, leader: int | None) -> bool:
+    """Whether a process is of the instance, whose own process is or was `leader`, if that is known."""
+    return leader in (stat.group, stat.session) or has_variable(stat.pid, ENV_INSTANCE_ID, instance_id)
 
 
-def marked(instance_id: str) -> list[int]:
-    """Every live process of the instance that we may look into, ourselves excepted."""
-    return [
-        stat.pid
-        for stat in all_stats()
-        if stat.is_alive and stat.pid != os.getpid() and is_marked(stat.pid, instance_id)
-    ]
-
-
-def end_marked(instance_id: str, *, timeout_seconds: float) -> bool:
-    """Kill every process of the instance and wait until they have ended; false when some have not in time.
+def end_left_behind(instance_id: str, leader: int | None, *, timeout_seconds: float) -> bool:
+    """Kill every process of an instance whose own process has ended, and wait; false when some have not ended in time.
 
     Blocks: for a thread. Linux only; elsewhere nothing can be found, and the answer is true.
     """
@@ -44,28 +35,51 @@ def end_marked(instance_id: str, *, timeout_seconds: float) -> bool:
         return True
     deadline = time.monotonic() + timeout_seconds
     for _ in range(_ROUNDS):
-        pids = marked(instance_id)
-        if not pids:
+        left = _left_behind(instance_id, leader)
+        if not left:
             return True
-        if not _end(pids, instance_id, deadline):
+        if not _end(left, deadline):
             return False
     return False
 
 
-def _end(pids: Iterable[int], instance_id: str, deadline: float) -> bool:
-    """A pidfd is held from the look to the end, so that no signal reaches a stranger under the same number."""
-    with contextlib.ExitStack() as stack:
-        poll, waiting = select.poll(), 0
-        for pid in pids:
-            with contextlib.suppress(OSError):
-                descriptor = os.pidfd_open(pid)
-                stack.callback(os.close, descriptor)
-                if is_marked(pid, instance_id):
-                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-                    poll.register(descriptor, select.POLLIN)
-                    waiting += 1
-        while waiting and (left := deadline - time.monotonic()) > 0:
+def kill(stat: Stat) -> int | None:
+    """Kill that very process; a pidfd that becomes readable with its end, or None where it has ended already.
+
+    The descriptor is held from the second look on, so that no stranger under the same number is hit.
+    """
+    try:
+        descriptor = os.pidfd_open(stat.pid)
+    except OSError:
+        return None
+    now = read_stat(stat.pid)
+    if now is None or now.start_ticks != stat.start_ticks:
+        os.close(descriptor)
+        return None
+    with contextlib.suppress(OSError):
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    return descriptor
+
+
+def _left_behind(instance_id: str, leader: int | None) -> list[Stat]:
+    stats = [stat for stat in all_stats() if stat.is_alive and stat.pid != os.getpid()]
+    # A living process under the leader's number is a stranger, and so is its group.
+    leader = None if any(stat.pid == leader for stat in stats) else leader
+    return [stat for stat in stats if belongs(stat, instance_id, leader)]
+
+
+def _end(stats: Iterable[Stat], deadline: float) -> bool:
+    poll = select.poll()
+    waiting = {descriptor for stat in stats if (descriptor := kill(stat)) is not None}
+    try:
+        for descriptor in waiting:
+            poll.register(descriptor, select.POLLIN)
+        unended = len(waiting)
+        while unended and (left := deadline - time.monotonic()) > 0:
             for descriptor, _ in poll.poll(left * 1000):
                 poll.unregister(descriptor)
-                waiting -= 1
-        return not waiting
+                unended -= 1
+        return not unended
+    finally:
+        for descriptor in waiting:
+            os.close(descriptor)

@@ -91,11 +91,12 @@ async def open_manager(
     load: Callable[[], FleetConfig],
     url: str,
     bound_host: str,
-    shut_down: Callable[[], None],
+    shut_down: Callable[[bool], None],
 ) -> AsyncIterator[Manager]:
-    """Everything but the HTTP server, opened; agents start with `supervisor.open`. `shut_down` begins the drain.
+    """Everything but the HTTP server, opened; agents start with `supervisor.open`.
 
-    `load` reads the config file anew. Raises `StoreUnavailable`.
+    `load` reads the config file anew; `shut_down` (whether to leave the agents) ends the manager.
+    Raises `StoreUnavailable`.
     """
     async with AsyncExitStack() as stack:
         runtime, clock = config.runtime, SystemClock()
@@ -218,7 +219,9 @@ async def open_manager(
         tasks.start("clean registry", clean(registry, outsiders.purge, ttl_seconds=runtime.heartbeat_ttl_seconds))
         tasks.start("sample resources", resources.run(lambda: enforce_memory_limits(supervisor.all(), resources)))
         tasks.start("render dashboard", live.run(), may_end=True)
-        tasks.start("reload on SIGHUP", reload_on_hangup(lambda: reloader.apply(actor=HANGUP), stop=shut_down))
+        tasks.start(
+            "reload on SIGHUP", reload_on_hangup(lambda: reloader.apply(actor=HANGUP), stop=lambda: shut_down(False))
+        )
         if runtime.watch_config:
             tasks.start("watch config", watch(config.path, reloader))
         yield Manager(app, bus, fleet, supervisor, state)

@@ -22,9 +22,10 @@ async def reload_on_hangup(reload: Callable[[], Awaitable[object]], *, stop: Cal
 
     When the terminal that the manager was started at is closed, `stop` is called instead: a person who closes a window
     expects no fleet to go on behind it. With SIGHUP ignored at the start (`nohup`) it does go on.
-    Returns at once where there is no such signal (Windows).
+    Where there is no such signal (Windows) nothing ever happens.
     """
     if sys.platform == "win32":
+        await asyncio.Event().wait()
         return
     follows_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
     outputs = [descriptor for descriptor in (0, 1, 2) if _is_terminal(descriptor)]

@@ -37,7 +37,21 @@ class Console(Protocol):
 
     def draining(self, views: list[AgentView]) -> None: ...
 
-    def stopped(self) -> None: ...
+    def stopped(self, *, left_agents: bool) -> None: ...
+
+
+class _StopRequest:
+    """That the manager is to end, and whether its agents are to go on."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.leave_agents = False
+
+    def ask(self, leave_agents: bool) -> None:
+        """The first word counts."""
+        if not self.asked.is_set():
+            self.leave_agents = leave_agents
+            self.asked.set()
 
 
 def run_manager(
@@ -79,9 +93,9 @@ async def _live(
     url: str,
     console: Console,
 ) -> int:
-    stop, now = asyncio.Event(), asyncio.Event()
+    stop, now = _StopRequest(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    following = iter([stop])
+    following = iter([stop.asked])
 
     def on_signal() -> None:
         # The second signal is ours too: it ends the agents, and only then the manager.
@@ -90,7 +104,7 @@ async def _live(
 
     signals = StopSignals(on_signal)
     signals.install()
-    opened = open_manager(config, secrets, load=load, url=url, bound_host=host, shut_down=stop.set)
+    opened = open_manager(config, secrets, load=load, url=url, bound_host=host, shut_down=stop.ask)
     async with opened as manager:
         manager.bus.listen(lambda event: console.event(event, _view(manager, event.agent_id)))
         console.starting(url, config.path, len(config.agents))
@@ -100,14 +114,18 @@ async def _live(
             await manager.supervisor.open()
             manager.state.is_ready = True
             settled = asyncio.create_task(_announce_ready(manager, url, console), name="announce readiness")
-            await _first(stop.wait(), asyncio.shield(http))
+            await _first(stop.asked.wait(), asyncio.shield(http))
             settled.cancel()
             manager.state.is_ready = False
-            manager.bus.publish(EventKind.MANAGER_STOPPING, "The manager drains every agent and stops")
-            await _drain(manager, now, console)
+            if stop.leave_agents:
+                manager.bus.publish(EventKind.MANAGER_STOPPING, "The manager stops; its agents go on without it")
+                await manager.supervisor.close()
+            else:
+                manager.bus.publish(EventKind.MANAGER_STOPPING, "The manager drains every agent and stops")
+                await _drain(manager, now, console)
             # Event streams end here; the server would wait for their clients to hang up.
             manager.bus.close()
-    console.stopped()
+    console.stopped(left_agents=stop.leave_agents)
     return 0
 
 

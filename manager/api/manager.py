@@ -6,12 +6,12 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from agent_service.contract import HealthAnswer
-from manager.api.operation import Operation, json_response
+from manager.api.operation import Operation, json_response, read_model
 from manager.errors import NotReady
 
 
@@ -19,6 +19,14 @@ class ReadyAnswer(BaseModel):
     """Answer of `GET /ready`."""
 
     status: Literal["ready"] = "ready"
+
+
+class ShutdownRequest(BaseModel):
+    """Body of `POST /api/manager/shutdown`, which may be empty. `leave_agents`: they go on for the next manager."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    leave_agents: bool = False
 
 
 class ShutdownAnswer(BaseModel):
@@ -29,13 +37,13 @@ class ShutdownAnswer(BaseModel):
 
 
 class ManagerEndpoints:
-    """`is_ready` says whether agents can be asked for; `shut_down` begins the drain and returns at once."""
+    """`is_ready` says whether agents can be asked for; `shut_down` (whether to leave the agents) returns at once."""
 
     def __init__(
         self,
         *,
         is_ready: Callable[[], bool],
-        shut_down: Callable[[], None],
+        shut_down: Callable[[bool], None],
         render_metrics: Callable[[], Awaitable[bytes]],
         metrics_content_type: str,
     ) -> None:
@@ -55,10 +63,12 @@ class ManagerEndpoints:
             Operation(
                 "POST",
                 "/api/manager/shutdown",
-                "Drain every agent, then end the manager",
+                "End the manager, after every agent was drained or leaving them all as they are",
                 self.shutdown,
                 ShutdownAnswer,
+                body=ShutdownRequest,
                 status=202,
+                problems=(400, 413),
                 guarded=True,
             ),
         ]
@@ -78,5 +88,6 @@ class ManagerEndpoints:
         return JSONResponse(self.openapi_document)
 
     async def shutdown(self, request: Request) -> Response:
-        self._shut_down()
+        asked = await read_model(request, ShutdownRequest, example='{"leave_agents": false}', may_be_empty=True)
+        self._shut_down(asked.leave_agents)
         return json_response(ShutdownAnswer(pid=os.getpid()), 202)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from agent_service.http.body import read_object
+from agent_service.http.body import parse_object, read_body
 from manager.errors import BadRequest
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -62,9 +62,13 @@ def routes_of(operations: Iterable[Operation], guard: Sequence[Middleware]) -> l
     ]
 
 
-async def read_model(request: Request, model: type[Model], *, example: str) -> Model:
-    """The body as `model`. Raises `BadRequest` naming every wrong field, or the body reader's refusals."""
-    body = await read_object(request, _MAX_BODY_BYTES, example=example)
+async def read_model(request: Request, model: type[Model], *, example: str, may_be_empty: bool = False) -> Model:
+    """The body as `model`; `may_be_empty` takes no body for an empty object.
+
+    Raises `BadRequest` naming every wrong field, or the body reader's refusals.
+    """
+    raw = await read_body(request, _MAX_BODY_BYTES)
+    body = {} if may_be_empty and not raw.strip() else parse_object(raw, example=example)
     try:
         return model.model_validate(body)
     except ValidationError as error:

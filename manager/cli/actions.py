@@ -10,7 +10,7 @@ import typer
 from manager.cli.options import AgentsArgument, AsJson, Url
 from manager.cli.orders import Order, carry_out
 from manager.cli.session import session_of
-from manager.supervision.states import AgentAction
+from manager.supervision.states import AgentAction, Strategy
 
 ACTION_HELP = {
     AgentAction.START: "Start agents.",
@@ -35,11 +35,21 @@ DrainTimeout = Annotated[
     ),
 ]
 
+HowToRestart = Annotated[
+    Strategy | None,
+    typer.Option("--strategy", help="The successor first, or the old process first.", show_default=False),
+]
+
 
 def command_for(action: AgentAction) -> Callable[..., None]:
     """The function behind the command of this name; its signature is the command's."""
-    drains = action in {AgentAction.STOP, AgentAction.RESTART}
-    return _draining_command(action) if drains else _command(action)
+    match action:
+        case AgentAction.STOP:
+            return _stop
+        case AgentAction.RESTART:
+            return _restart
+        case _:
+            return _command(action)
 
 
 def _command(action: AgentAction) -> Callable[..., None]:
@@ -57,17 +67,30 @@ def _command(action: AgentAction) -> Callable[..., None]:
     return command
 
 
-def _draining_command(action: AgentAction) -> Callable[..., None]:
-    def command(
-        context: typer.Context,
-        ids: AgentsArgument = None,
-        every: All = False,
-        reason: Reason = None,
-        timeout: DrainTimeout = None,
-        wait: Wait = True,
-        as_json: AsJson = False,
-        url: Url = None,
-    ) -> None:
-        carry_out(session_of(context), url, Order(action, ids or [], every, reason, wait, as_json, timeout))
+def _stop(
+    context: typer.Context,
+    ids: AgentsArgument = None,
+    every: All = False,
+    reason: Reason = None,
+    timeout: DrainTimeout = None,
+    wait: Wait = True,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    order = Order(AgentAction.STOP, ids or [], every, reason, wait, as_json, timeout)
+    carry_out(session_of(context), url, order)
 
-    return command
+
+def _restart(
+    context: typer.Context,
+    ids: AgentsArgument = None,
+    every: All = False,
+    strategy: HowToRestart = None,
+    reason: Reason = None,
+    timeout: DrainTimeout = None,
+    wait: Wait = True,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    order = Order(AgentAction.RESTART, ids or [], every, reason, wait, as_json, timeout, strategy)
+    carry_out(session_of(context), url, order)

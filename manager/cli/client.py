@@ -16,7 +16,7 @@ from manager.cli.sse import ServerSentEvent, parse_events
 from manager.cli.target import is_loopback
 from manager.errors import ConfigIssue, ManagerError
 from manager.events import Event
-from manager.supervision.states import AgentAction
+from manager.supervision.states import AgentAction, Strategy
 from manager.supervision.views import AgentDetail, AgentView
 from manager.version import __version__
 
@@ -85,12 +85,28 @@ class ManagerClient:
         return self._object("GET", _path(agent_id))
 
     def act(
-        self, agent_id: str, action: AgentAction, *, reason: str | None, timeout_seconds: float | None
+        self,
+        agent_id: str,
+        action: AgentAction,
+        *,
+        reason: str | None,
+        timeout_seconds: float | None,
+        strategy: Strategy | None = None,
     ) -> JsonObject:
         """Ask for a lifecycle action; the agent as it is now."""
-        body: JsonObject = {"action": action.value, "reason": reason, "timeout_seconds": timeout_seconds}
+        body: JsonObject = {
+            "action": action.value,
+            "reason": reason,
+            "timeout_seconds": timeout_seconds,
+            "strategy": strategy.value if strategy else None,
+        }
         given = {key: value for key, value in body.items() if value is not None}
         return self._object("POST", _path(agent_id, "action"), body=given)
+
+    def scale(self, agent_id: str, instances: int, *, reason: str | None) -> JsonObject:
+        """Ask for so many instances; the agent as it is now."""
+        body: JsonObject = {"action": "scale", "instances": instances}
+        return self._object("POST", _path(agent_id, "action"), body={**body, **({"reason": reason} if reason else {})})
 
     def execute(self, agent_id: str, parameters: JsonObject) -> JsonObject:
         """Run one task to its end."""
@@ -126,9 +142,9 @@ class ManagerClient:
         """Take the config file over; what has changed, as the API answers it."""
         return self._object("POST", "/api/config/reload", body={})
 
-    def shutdown(self) -> JsonObject:
-        """Ask the manager to drain every agent and to end."""
-        return self._object("POST", "/api/manager/shutdown", body={})
+    def shutdown(self, *, leave_agents: bool) -> JsonObject:
+        """Ask the manager to end, after a drain of every agent or leaving them as they are."""
+        return self._object("POST", "/api/manager/shutdown", body={"leave_agents": leave_agents})
 
     def parse_views(self, rows: Iterable[JsonObject]) -> list[AgentView]:
         """Rows of the API as views."""

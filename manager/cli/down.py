@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
@@ -22,12 +22,17 @@ POLL_SECONDS = 0.2
 EXIT_SECONDS = 10.0
 
 
-def down(context: typer.Context, url: Url = None) -> None:
+LeaveAgents = Annotated[
+    bool, typer.Option("--leave-agents", help="Let the agents go on; the next `up` takes them back as they are.")
+]
+
+
+def down(context: typer.Context, leave_agents: LeaveAgents = False, url: Url = None) -> None:
     """Drain every agent and end the manager; returns when it is gone."""
     session = session_of(context)
     since = session.clock.monotonic()
     with session.connect(url) as manager:
-        process = _local_process(manager.url, manager.shutdown().get("pid"))
+        process = _local_process(manager.url, manager.shutdown(leave_agents=leave_agents).get("pid"))
         _wait_until_silent(manager, session, process)
     _wait_until_exited(session, process)
     print_line(f"The manager at {manager.url} has ended after {duration(session.clock.monotonic() - since)}")

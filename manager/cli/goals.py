@@ -50,6 +50,8 @@ class Goal:
             return self._missed(f"somebody wants it {view.desired_state} now")
         if self._is_reached(view):
             return Outcome(True, f"{self.agent_id} {_done(self, view)}")
+        if self.action is AgentAction.RESTART and _serves(view) and view.state_reason:
+            return self._missed(view.state_reason)
         if self._has_ended(view, waited_seconds):
             return self._missed(f"it is {view.state}" + (f": {why(view)}" if why(view) else ""))
         return None
@@ -69,11 +71,17 @@ class Goal:
             case AgentAction.PAUSE:
                 return view.state is AgentState.PAUSED
             case AgentAction.RESTART:
-                return _process(view) != _process(self.before) and _serves(view)
+                return _serves(view) and self._is_replaced(view)
             case AgentAction.STOP:
                 return view.state is AgentState.STOPPED
             case AgentAction.KILL:
                 return view.pid is None or _process(view) != _process(self.before)
+
+    def _is_replaced(self, view: AgentView) -> bool:
+        old = {instance.instance_id for instance in self.before.instances}
+        if old and view.managed:
+            return not any(instance.instance_id in old for instance in view.instances)
+        return _process(view) != _process(self.before)
 
     def _has_ended(self, view: AgentView, waited_seconds: float) -> bool:
         return view.state in _ENDED and (view.state is not self.accepted.state or waited_seconds >= GRACE_SECONDS)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from manager.cli import agents, config, down, events, execute, init, logs, reload, up, version
+from manager.cli import agents, config, down, events, execute, init, logs, reload, scale, up, version
 from manager.cli.actions import ACTION_HELP, command_for
 from manager.cli.output import print_error
 from manager.cli.session import Session
@@ -58,6 +58,7 @@ def build_app() -> typer.Typer:
     app.command()(agents.status)
     for action, text in ACTION_HELP.items():
         app.command(action.value, help=text)(command_for(action))
+    app.command()(scale.scale)
     app.command()(execute.execute)
     app.command()(logs.logs)
     app.command()(events.events)

@@ -11,7 +11,7 @@ import typer
 from manager.cli.goals import Goal, Outcome
 from manager.cli.output import print_error, print_json, print_line
 from manager.cli.session import Session
-from manager.supervision.states import HARMLESS, NEEDS_PROCESS, AgentAction
+from manager.supervision.states import HARMLESS, NEEDS_PROCESS, AgentAction, Strategy
 
 if TYPE_CHECKING:
     from manager.cli.client import ManagerClient
@@ -31,6 +31,7 @@ class Order:
     wait: bool
     as_json: bool
     timeout_seconds: float | None = None
+    strategy: Strategy | None = None
 
 
 @dataclass
@@ -69,7 +70,13 @@ def _ask(manager: ManagerClient, order: Order) -> _Work:
     before = {view.id: view for view in manager.views()}
     for agent_id in _chosen(order, before.values()) if order.every else dict.fromkeys(order.ids):
         try:
-            answer = manager.act(agent_id, order.action, reason=order.reason, timeout_seconds=order.timeout_seconds)
+            answer = manager.act(
+                agent_id,
+                order.action,
+                reason=order.reason,
+                timeout_seconds=order.timeout_seconds,
+                strategy=order.strategy,
+            )
         except ManagerUnreachable:
             raise
         except RequestFailed as refusal:

@@ -83,9 +83,12 @@ class ConsoleReporter:
         who = ", ".join(f"{view.id} {draining(view, self._clock.now())}" for view in busy)
         self._say(f"draining: {who}; Ctrl-C again ends them at once", "yellow")
 
-    def stopped(self) -> None:
-        """The last thing said: nothing that the manager has started runs any more."""
-        self._say("All agents have ended, and so has the manager", "bold")
+    def stopped(self, *, left_agents: bool = False) -> None:
+        """The last thing said: the manager ends, and with it its agents, unless it was told to leave them."""
+        if left_agents:
+            self._say("The manager has ended; its agents go on, and the next manager takes them back", "bold")
+        else:
+            self._say("All agents have ended, and so has the manager", "bold")
 
     def _state_changed(self, event: Event, view: AgentView) -> None:
         if view.state is AgentState.STARTING:

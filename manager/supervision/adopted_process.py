@@ -6,7 +6,7 @@ import asyncio
 
 import psutil
 
-from agent_service.descendants import end_marked
+from agent_service.descendants import end_left_behind
 from manager.supervision import process_group
 from manager.supervision.exit_watch import watch_exit
 from manager.supervision.identity import is_running, may_lead_its_group
@@ -39,6 +39,9 @@ class ForkedProcess:
     def kill(self) -> None:
         if may_lead_its_group(self._identity):
             process_group.kill_group(self._identity.pid)
+        # In its first moments it does not lead a group yet.
+        if is_running(self._identity):
+            process_group.kill(self._identity.pid)
 
     def end(self, exit_: Exit) -> None:
         """It has ended like this; only the first word counts."""
@@ -58,7 +61,7 @@ class ForkedProcess:
 
     async def _sweep_up(self, instance_id: str) -> None:
         self.kill()
-        await asyncio.to_thread(end_marked, instance_id, timeout_seconds=SWEEP_SECONDS)
+        await asyncio.to_thread(end_left_behind, instance_id, self._identity.pid, timeout_seconds=SWEEP_SECONDS)
         self.end(Exit())
 
 

@@ -12,7 +12,7 @@ import structlog
 from watchfiles import awatch
 from watchfiles._rust_notify import WatchfilesRustInternalError
 
-from manager.errors import ConfigError, ManagerError
+from manager.errors import ConfigError, ManagerError, NotReady
 from manager.supervision.reloading import Reloader
 
 ACTOR = "watch"
@@ -108,9 +108,11 @@ class _WatchedFile:
         except ConfigError:
             # The reloader has said what is wrong; the next change is the next try.
             return
-        except ManagerError as error:
-            log.warning("Changed config is not taken yet", error=error.detail)
+        except NotReady:
+            # The manager is starting or stopping: the next look is the next try.
             self._taken = ()
+        except ManagerError as error:
+            log.warning("Changed config was not taken", error=error.detail)
         except Exception:  # outermost loop: the next change may be one that works
             log.exception("Reload failed")
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from agent_service.accounts import find_account
 from agent_service.contract import ENV_LISTEN_FD, ENV_PORT
-from agent_service.descendants import end_marked
+from agent_service.descendants import end_left_behind
 from agent_service.errors import AdapterError, ConfigError
 from agent_service.http.listeners import PublicListeners
 from manager.errors import SpawnFailed
@@ -32,6 +32,7 @@ class ExecSpawner:
 
     def __init__(self, listeners: PublicListeners | None = None) -> None:
         self._listeners = listeners or PublicListeners()
+        self._children: set[_Child] = set()
 
     async def spawn(self, launch: Launch) -> Process:
         """Start an instance. Raises `SpawnFailed`."""
@@ -49,7 +50,10 @@ class ExecSpawner:
                 agent_id=launch.agent_id,
             ) from error
         _limit(process.pid, launch.limits)
-        return _Child(process, launch.instance_id)
+        child = _Child(process, launch.instance_id)
+        self._children.add(child)
+        child.exited.add_done_callback(lambda _: self._children.discard(child))
+        return child
 
     def adopt(self, identity: ProcessIdentity, instance_id: str) -> Process:
         """Take back a process that an earlier manager started."""
@@ -73,6 +77,8 @@ class ExecSpawner:
     async def aclose(self, *, leave_running: bool) -> None:
         """Close every public listener; processes that run are left as they are."""
         self._listeners.close()
+        for child in self._children:
+            child.leave()
 
     def _public_port(self, launch: Launch) -> tuple[dict[str, str], dict[str, Any]]:
         """The environment and the options that give the process its public port. Raises `SpawnFailed`."""
@@ -116,6 +122,7 @@ class _Child:
         self._identity = identify(process.pid)
         self._exited: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._sweep: asyncio.Task[None] | None = None
+        self._is_left = False
         # As long as we have not collected its exit status, its number is nobody else's.
         watch_exit(process.pid, lambda: True, process.wait, self._ended)
 
@@ -136,13 +143,21 @@ class _Child:
         if may_lead_its_group(self._identity):
             process_group.kill_group(self._process.pid)
 
+    def leave(self) -> None:
+        """It goes on without us; Popen would complain that nobody has waited for it."""
+        if self._process.returncode is None:
+            self._is_left = True
+            self._process.returncode = 0
+
     def _ended(self) -> None:
         self.kill()
+        if self._is_left:
+            self._process.returncode = None
         exit_ = Exit.from_returncode(self._process.wait())
         self._sweep = asyncio.create_task(self._sweep_up(exit_), name=f"sweep {self._instance_id}")
 
     async def _sweep_up(self, exit_: Exit) -> None:
-        await asyncio.to_thread(end_marked, self._instance_id, timeout_seconds=SWEEP_SECONDS)
+        await asyncio.to_thread(end_left_behind, self._instance_id, self._identity.pid, timeout_seconds=SWEEP_SECONDS)
         if not self._exited.done():
             self._exited.set_result(exit_)
 

@@ -18,6 +18,11 @@ if sys.platform == "win32":
         with contextlib.suppress(psutil.Error):
             psutil.Process(pid).send_signal(signal.CTRL_BREAK_EVENT)
 
+    def kill(pid: int) -> None:
+        """End the process at once."""
+        with contextlib.suppress(psutil.Error):
+            psutil.Process(pid).kill()
+
     def kill_group(pid: int) -> None:
         """End the process and its descendants at once."""
         with contextlib.suppress(psutil.Error):
@@ -36,6 +41,11 @@ else:
         """Ask the process to end."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
+
+    def kill(pid: int) -> None:
+        """End the process at once."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
     def kill_group(pid: int) -> None:
         """End the group that `pid` leads at once; a group outlives its leader while any member lives."""

@@ -19,6 +19,11 @@ from tests.integration.test_lifecycle import task_in_flight
 TWO = [{"id": "one"}, {"id": "two", "autostart": False}]
 
 
+def has_ended(pid: int) -> bool:
+    """Whether no process of that number runs; one whose parent has not collected its status has ended too."""
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
 def run_up(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, "--config", str(config), *arguments],
@@ -245,3 +250,21 @@ def test_an_agent_that_holds_too_much_memory_is_replaced_with_the_reason(tmp_pat
             )
             assert answer.result().status_code == 502
         assert "over its limit of 200 MiB" in row["last_exit"]["reason"]
+
+
+def test_a_manager_that_leaves_its_agents_can_be_upgraded_without_downtime(tmp_path: Path) -> None:
+    config = write_config(tmp_path, [{"id": "one"}, {"id": "two"}])
+    with running_manager(config) as manager:
+        before = {agent: manager.wait_for(agent, "running") for agent in ("one", "two")}
+        manager.act("two", "pause")
+        answer = manager.http.post("/api/manager/shutdown", json={"leave_agents": True})
+        assert answer.status_code == 202
+        assert manager.wait() == 0
+        assert httpx.get(f"{before['one']['service_url']}/status").json()["status"] == "running"
+        with running_manager(config) as successor:
+            for agent, state in (("one", "running"), ("two", "paused")):
+                row = successor.wait_for(agent, state)
+                assert (row["pid"], row["restarts"]) == (before[agent]["pid"], 0)
+            assert successor.execute("one").status_code == 200
+            assert successor.stop() == 0
+    assert all(has_ended(before[agent]["pid"]) for agent in before)

@@ -10,7 +10,7 @@ import manager.cli
 from manager.version import __version__
 
 COMMANDS = (
-    "up ps status start stop restart pause resume kill execute logs events init reload down version config"
+    "up ps status start stop restart pause resume kill scale execute logs events init reload down version config"
 ).split()
 
 
