@@ -216,7 +216,8 @@ async def open_manager(
         tasks = TaskOwner()
         stack.push_async_callback(tasks.close)
         tasks.start("write event history", history.run())
-        tasks.start("clean registry", clean(registry, outsiders.purge, ttl_seconds=runtime.heartbeat_ttl_seconds))
+        cleaning = clean(registry, outsiders.purge, clock, ttl_seconds=runtime.heartbeat_ttl_seconds)
+        tasks.start("clean registry", cleaning)
         tasks.start("sample resources", resources.run(lambda: enforce_memory_limits(supervisor.all(), resources)))
         tasks.start("render dashboard", live.run(), may_end=True)
         tasks.start(

@@ -153,6 +153,11 @@ class Registry:
         """Ids of registered agents that this manager did not start."""
         return (agent_id for agent_id in self._by_agent if agent_id not in self._managed)
 
+    def extend(self, seconds: float) -> None:
+        """Give every instance so much more time until it counts as silent."""
+        for instance in self._instances.values():
+            instance.expires_at += seconds
+
     def expire(self) -> None:
         """Mark the instances whose time to live has passed. Called by the cleaner."""
         now = self._clock.monotonic()

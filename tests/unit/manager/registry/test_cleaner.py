@@ -18,7 +18,8 @@ def test_a_silent_instance_is_found_soon_after_its_time_to_live(ttl: float) -> N
 
     async def scenario() -> None:
         registry.register(registration())
-        cleaning = asyncio.create_task(clean(registry, lambda: purges.append(clock.monotonic()), ttl_seconds=ttl))
+        work = clean(registry, lambda: purges.append(clock.monotonic()), clock, ttl_seconds=ttl)
+        cleaning = asyncio.create_task(work)
         await asyncio.sleep(ttl * 0.99)
         instance = registry.get("i-1")
         assert instance is not None
@@ -30,3 +31,25 @@ def test_a_silent_instance_is_found_soon_after_its_time_to_live(ttl: float) -> N
 
     run(scenario(), clock)
     assert purges
+
+
+def test_the_managers_own_delay_makes_nobody_silent() -> None:
+    clock = FakeClock()
+    registry = Registry(clock, EventBus(clock), interval_seconds=1, ttl_seconds=10)
+
+    async def scenario() -> None:
+        registry.register(registration())
+        cleaning = asyncio.create_task(clean(registry, lambda: None, clock, ttl_seconds=10))
+        await asyncio.sleep(0.5)
+        # The whole process stands still for a minute: no heartbeat could be read meanwhile.
+        clock.advance(60)
+        await asyncio.sleep(1)
+        instance = registry.get("i-1")
+        assert instance is not None
+        assert not instance.expired
+        await asyncio.sleep(12)
+        assert instance.expired, "who stays silent afterwards is found all the same"
+        cleaning.cancel()
+        await asyncio.wait({cleaning})
+
+    run(scenario(), clock)
