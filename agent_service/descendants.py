@@ -52,8 +52,7 @@ def kill(stat: Stat) -> int | None:
         descriptor = os.pidfd_open(stat.pid)
     except OSError:
         return None
-    now = read_stat(stat.pid)
-    if now is None or now.start_ticks != stat.start_ticks:
+    if not stat.is_same(read_stat(stat.pid)):
         os.close(descriptor)
         return None
     with contextlib.suppress(OSError):

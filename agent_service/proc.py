@@ -30,6 +30,10 @@ class Stat:
         """Not a zombie that only waits for its parent to collect its exit status."""
         return self.state not in _ZOMBIE_STATES
 
+    def is_same(self, other: Stat | None) -> bool:
+        """Whether both tell of one process: a number is given again, the moment of a start is not."""
+        return other is not None and (self.pid, self.start_ticks) == (other.pid, other.start_ticks)
+
 
 def has_proc() -> bool:
     """Whether this system has a Linux /proc."""

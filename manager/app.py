@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from agent_service.http.guards import HostGuard, RequestIds, TokenGuard
+from agent_service.http.listeners import PublicListeners
 from manager.adapter_client import AdapterClient
 from manager.api.agents import Agents
 from manager.api.config import ConfigEndpoints
@@ -40,9 +41,11 @@ from manager.store.store import Store
 from manager.supervision.config_watch import watch
 from manager.supervision.exec_spawner import ExecSpawner
 from manager.supervision.fleet import Fleet
+from manager.supervision.fork_spawner import ForkSpawner
 from manager.supervision.launching import Launcher
 from manager.supervision.memory_limits import enforce_memory_limits
 from manager.supervision.outsiders import Outsiders
+from manager.supervision.process import Spawner
 from manager.supervision.reloading import Reloader
 from manager.supervision.resources import ResourceSampler
 from manager.supervision.states import AgentState, DesiredState
@@ -81,6 +84,7 @@ class ServingState:
     """Whether the manager takes work: not yet, yes, or no more."""
 
     is_ready: bool = False
+    leaves_agents: bool = False
 
 
 @asynccontextmanager
@@ -100,6 +104,7 @@ async def open_manager(
     """
     async with AsyncExitStack() as stack:
         runtime, clock = config.runtime, SystemClock()
+        state = ServingState()
         # 1. What survives.
         store = await Store.open(config.state_directory)
         stack.push_async_callback(store.close)
@@ -126,19 +131,22 @@ async def open_manager(
         )
         router = Router(registry, clock)
         logs = AgentLogs(config.log_directory)
+        spawner = _spawner(config)
+        stack.push_async_callback(lambda: spawner.aclose(leave_running=state.leaves_agents))
         tools = Tools(
             clock=clock,
             bus=bus,
             registry=registry,
             router=router,
             store=store,
-            spawner=ExecSpawner(),
+            spawner=spawner,
             launcher=Launcher(
                 environ=os.environ,
                 manager_url=url,
                 tokens=secrets,
                 project_directory=config.project_directory,
                 log_file=logs.path,
+                shares_ports=spawner.shares_ports,
             ),
             adapters=adapters,
             last_words=logs.last_words,
@@ -170,7 +178,6 @@ async def open_manager(
             recent_events=history.recent,
         )
         # 4. The doors.
-        state = ServingState()
         reloader = Reloader(config, supervisor, load, bus, is_ready=lambda: state.is_ready)
         session = Session(tokens, clock)
         renderer = Renderer(__version__)
@@ -226,6 +233,15 @@ async def open_manager(
         if runtime.watch_config:
             tasks.start("watch config", watch(config.path, reloader))
         yield Manager(app, bus, fleet, supervisor, state)
+
+
+def _spawner(config: FleetConfig) -> Spawner:
+    """Fork servers where the system has what they need, else one fresh process after the other."""
+    listeners = PublicListeners()
+    fresh = ExecSpawner(listeners)
+    if not ForkSpawner.available():
+        return fresh
+    return ForkSpawner(config.state_directory, config.log_directory, fresh, listeners, os.environ)
 
 
 def _target(view: AgentView) -> Target:

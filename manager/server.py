@@ -119,6 +119,7 @@ async def _live(
             manager.state.is_ready = False
             if stop.leave_agents:
                 manager.bus.publish(EventKind.MANAGER_STOPPING, "The manager stops; its agents go on without it")
+                manager.state.leaves_agents = True
                 await manager.supervisor.close()
             else:
                 manager.bus.publish(EventKind.MANAGER_STOPPING, "The manager drains every agent and stops")

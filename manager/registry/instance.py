@@ -34,6 +34,11 @@ class RegisteredInstance:
         return not self.draining and not self.expired and self.report.status is AdapterStatus.RUNNING
 
     @property
+    def host(self) -> str:
+        """The host it answers at, an IPv6 address in brackets."""
+        return urlsplit(self.service_url).netloc.rpartition(":")[0]
+
+    @property
     def port(self) -> int | None:
         """The port it answers on."""
         return urlsplit(self.service_url).port

@@ -11,10 +11,9 @@ from agent_service.contract import Registration
 from manager.errors import AdapterDied, AdapterTimeout, StateConflict
 from manager.events import EventKind
 from manager.store.store import InstanceRecord
-from manager.supervision.adopted_process import AdoptedProcess
 from manager.supervision.agent_supervisor import AgentSupervisor
 from manager.supervision.identity import is_running
-from manager.supervision.process import ProcessIdentity
+from manager.supervision.process import Exit, ProcessIdentity
 from manager.supervision.tools import Tools
 
 log = structlog.get_logger(__name__)
@@ -23,15 +22,22 @@ log = structlog.get_logger(__name__)
 async def adopt_all(supervisors: Mapping[str, AgentSupervisor], tools: Tools) -> None:
     """Find every process on record; those that live go back under supervision, the others are struck off."""
     records = await tools.store.instances()
-    await asyncio.gather(*(_adopt(record, supervisors.get(record.agent_id), tools) for record in records))
+    exits = await tools.spawner.collect()
+    await asyncio.gather(*(_adopt(record, exits, supervisors.get(record.agent_id), tools) for record in records))
+    for instance_id, (agent_id, identity) in tools.spawner.strays().items():
+        # Started by a manager that died before it could write it down: nobody ever knew it.
+        log.warning("Process that no manager has on record is ended", agent_id=agent_id, pid=identity.pid)
+        tools.spawner.adopt(identity, instance_id).kill()
 
 
-async def _adopt(record: InstanceRecord, supervisor: AgentSupervisor | None, tools: Tools) -> None:
+async def _adopt(
+    record: InstanceRecord, exits: Mapping[str, Exit], supervisor: AgentSupervisor | None, tools: Tools
+) -> None:
     identity = ProcessIdentity(record.pid, record.process_created_at, record.boot_id)
-    if not is_running(identity):
-        await _strike_off(record, tools)
+    if record.instance_id in exits or not is_running(identity):
+        await _strike_off(record, exits.get(record.instance_id, Exit()), tools)
         return
-    process = AdoptedProcess(identity)
+    process = tools.spawner.adopt(identity, record.instance_id)
     if supervisor is None:
         log.warning("Agent is no longer in the config; its process is ended", agent_id=record.agent_id, pid=record.pid)
         process.terminate()
@@ -43,18 +49,19 @@ async def _adopt(record: InstanceRecord, supervisor: AgentSupervisor | None, too
     await _register_for(record, tools)
 
 
-async def _strike_off(record: InstanceRecord, tools: Tools) -> None:
+async def _strike_off(record: InstanceRecord, exit_: Exit, tools: Tools) -> None:
     tools.bus.publish(
         EventKind.INSTANCE_EXITED,
-        f"{record.agent_id} (pid {record.pid}) ended while no manager was there to see it",
+        f"{record.agent_id} (pid {record.pid}) {exit_} while no manager was there to see it",
         agent_id=record.agent_id,
         instance_id=record.instance_id,
-        code=None,
-        signal=None,
+        code=exit_.code,
+        signal=exit_.signal,
         expected=False,
         pid=record.pid,
     )
     await tools.store.remove_instance(record.instance_id)
+    tools.spawner.forget(record.instance_id)
 
 
 async def _register_for(record: InstanceRecord, tools: Tools) -> None:

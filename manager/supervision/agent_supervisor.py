@@ -216,8 +216,9 @@ class AgentSupervisor:
             exclusive=not self.can_roll,
         )
         self._stop(steps.stop)
-        for _ in range(steps.start if self.recovery.is_due else 0):
-            await self._start()
+        for _ in range(steps.start):
+            if self.recovery.is_due:
+                await self._start()
         self._set.align(self.desired)
         self._transition(*self._observed_state())
 
@@ -268,21 +269,33 @@ class AgentSupervisor:
         return True
 
     async def _start(self) -> None:
-        if not self.instances:
+        if not self.instances and self._setback is None:
             self._transition(AgentState.STARTING, None)
         restarts = self.restarts + self._is_restart
         paused = self.desired is DesiredState.PAUSED
         try:
             await self._set.start(self.agent, generation=self._generation, restarts=restarts, paused=paused)
         except (ConfigError, SpawnFailed) as error:
+            # Said once, however often it is tried again.
+            if error.detail != self._setback:
+                message = f"{self.agent.id}: {error.detail}"
+                self._tools.bus.publish(EventKind.START_FAILED, message, agent_id=self.agent.id)
             self._setback = error.detail
-            if not self._rolls_back(None):
-                self.recovery.give_up(GiveUp(error.detail, failed=True))
-            self._tools.bus.publish(EventKind.START_FAILED, f"{self.agent.id}: {error.detail}", agent_id=self.agent.id)
+            self._after_failed_start(error)
             return
         self.recovery.started()
         self.restarts = restarts
         self._is_restart = False
+        self._setback = None
+
+    def _after_failed_start(self, error: ConfigError | SpawnFailed) -> None:
+        if self._rolls_back(None):
+            return
+        if isinstance(error, ConfigError):
+            self.recovery.give_up(GiveUp(error.detail, failed=True))
+        else:
+            # It may pass at any time: a port that another process still holds, a disk that is full.
+            self.recovery.postpone()
 
     def _stop(self, instances: tuple[ManagedInstance, ...]) -> None:
         seconds = self.agent.drain_timeout_seconds if self._drain_seconds is None else self._drain_seconds
@@ -319,7 +332,7 @@ class AgentSupervisor:
         return best, self._setback
 
     def _state_without_process(self) -> tuple[AgentState, str | None]:
-        reason = self.last_exit.reason if self.last_exit else None
+        reason = self._setback or (self.last_exit.reason if self.last_exit else None)
         if not self._wanted:
             return AgentState.STOPPED, None
         gave_up = self.recovery.given_up
@@ -335,6 +348,9 @@ class AgentSupervisor:
         self._publish_route()
         if state is not previous:
             self._announce(previous)
+        if state in _ENDED and self._shares_port:
+            # Nobody is coming: whoever connects is to be refused rather than kept waiting.
+            self._set.release_port()
         self._changed.set()
         self._changed = asyncio.Event()
 

@@ -28,7 +28,7 @@ class ExecSpawner:
     its port and binds it by itself.
     """
 
-    shares_ports = False
+    shares_ports = sys.platform != "win32"
 
     def __init__(self, listeners: PublicListeners | None = None) -> None:
         self._listeners = listeners or PublicListeners()

@@ -20,6 +20,7 @@ from manager.supervision.starting import adopt_instance, start_instance
 from manager.supervision.states import DesiredState
 from manager.supervision.stopping import stop_instance
 from manager.supervision.tools import Tools
+from manager.tasks import TaskOwner
 
 _SERVING = frozenset({AdapterStatus.RUNNING, AdapterStatus.PAUSED})
 
@@ -34,6 +35,7 @@ class InstanceSet:
         self._agent_id = agent_id
         self._tools = tools
         self._wake = wake
+        self._tasks = TaskOwner()
 
     async def start(self, agent: AgentConfig, *, generation: int, restarts: int, paused: bool) -> None:
         """One more. Raises `ConfigError` or `SpawnFailed`."""
@@ -92,6 +94,12 @@ class InstanceSet:
         instance.failure = reason if failure else None
         instance.stop = self._plan(0.0, reason)
         instance.process.kill()
+
+    def release_port(self) -> None:
+        """Close the port that the instances have shared."""
+        self._tasks.start(
+            f"release port of {self._agent_id}", self._tools.spawner.release(self._agent_id), may_end=True
+        )
 
     def _plan(self, seconds: float, reason: str, *, replaced: bool = False) -> StopPlan:
         clock = self._tools.clock

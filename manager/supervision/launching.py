@@ -29,6 +29,7 @@ class Launcher:
     tokens: Secrets
     project_directory: Path
     log_file: Callable[[str], Path]
+    shares_ports: bool
 
     def launch(self, agent: AgentConfig, *, paused: bool) -> Launch:
         """A new instance of `agent`. Raises `ConfigError` for a reference that cannot be resolved."""
@@ -42,6 +43,7 @@ class Launcher:
             environment={**self.environ, **own, **self._told(agent, instance_id, paused)},
             directory=self.project_directory,
             log_file=self.log_file(agent.id),
+            public_port=agent.port if self._is_shared(agent) else None,
             preload=_preload(agent),
             limits=ProcessLimits(cpu_seconds=agent.limits.cpu_seconds, open_files=agent.limits.open_files),
         )
@@ -63,8 +65,11 @@ class Launcher:
             told[contract.ENV_TOKEN_PREVIOUS] = self.tokens.token_previous.get_secret_value()
         return told
 
+    def _is_shared(self, agent: AgentConfig) -> bool:
+        return self.shares_ports and agent.command is None
+
     def _port(self, agent: AgentConfig) -> int:
-        if agent.port is not None:
+        if agent.port is not None and not self._is_shared(agent):
             return agent.port
         # Our adapter takes any free port (0) and reports it; a foreign program is told one, in the hope that
         # nobody takes it between here and there. When somebody does, it fails to bind and is started again.

@@ -11,6 +11,8 @@ from manager.supervision.process import Exit
 from manager.supervision.restart_policy import Decision, GiveUp, Run, decide
 
 _RUNS_KEPT_MIN = 100
+_POSTPONE_SECONDS = 0.5
+_POSTPONE_MAX_SECONDS = 5.0
 
 
 class Recovery:
@@ -23,6 +25,7 @@ class Recovery:
         self._clock = clock
         self._due = 0.0
         self._runs: list[Run] = []
+        self._refusals = 0
 
     @property
     def due(self) -> float | None:
@@ -47,6 +50,13 @@ class Recovery:
             self.next_start_at = self._clock.now() + timedelta(seconds=decision.delay_seconds)
         return decision
 
+    def postpone(self) -> None:
+        """No process came to be: try again in a while, longer each time, and for as long as it takes."""
+        delay = min(_POSTPONE_SECONDS * 2.0 ** min(self._refusals, 10), _POSTPONE_MAX_SECONDS)
+        self._refusals += 1
+        self._due = self._clock.monotonic() + delay
+        self.next_start_at = self._clock.now() + timedelta(seconds=delay)
+
     def give_up(self, decision: GiveUp) -> None:
         """Start no more until told to forget."""
         self.given_up = decision
@@ -55,9 +65,11 @@ class Recovery:
     def started(self) -> None:
         """An instance runs: no start is announced any more."""
         self.next_start_at = None
+        self._refusals = 0
 
     def forget(self) -> None:
         """A person stepped in: earlier crashes no longer count."""
         self._runs.clear()
+        self._refusals = 0
         self.given_up = self.next_start_at = None
         self._due = 0.0

@@ -81,6 +81,8 @@ async def strike_off(instance: ManagedInstance, tools: Tools) -> None:
     tools.registry.forget(instance.instance_id)
     try:
         await tools.store.remove_instance(instance.instance_id)
+        # Only now: until it is struck off, a next manager would ask how it ended.
+        tools.spawner.forget(instance.instance_id)
     except StoreUnavailable as error:
         # The record of a process that is gone does no harm: the next manager finds it dead.
         log.error("Ended process could not be struck off", agent_id=instance.agent_id, error=error.detail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from manager.registry.instance import RegisteredInstance
 from manager.registry.registry import Registry
@@ -53,7 +54,7 @@ class ViewBuilder:
             instances_wanted=supervisor.instances_wanted,
             metadata=agent.metadata,
             actions=_actions(supervisor.state, managed=True),
-            **_reported(registered, known),
+            **_reported(registered, known, public_port=agent.port if agent.command is None else None),
             **self._usage(supervisor.instances),
         )
 
@@ -134,6 +135,13 @@ def _is_ready(state: AgentState, known: list[RegisteredInstance]) -> bool:
     return state is AgentState.RUNNING and any(instance.routable for instance in known)
 
 
+def _agents_url(shown: RegisteredInstance, public_port: int | None) -> str:
+    """Where clients find the agent: at its own port, which all instances share, else at that of the one shown."""
+    if public_port is None:
+        return shown.service_url
+    return urlsplit(shown.service_url)._replace(netloc=f"{shown.host}:{public_port}").geturl()
+
+
 def _drain_deadline(known: RegisteredInstance | None) -> datetime | None:
     return known.report.drain_deadline if known else None
 
@@ -143,9 +151,11 @@ def _actions(state: AgentState, *, managed: bool) -> list[AgentAction]:
     return [action for action in AgentAction if action in legal]
 
 
-def _reported(shown: RegisteredInstance | None, known: list[RegisteredInstance]) -> dict[str, Any]:
+def _reported(
+    shown: RegisteredInstance | None, known: list[RegisteredInstance], *, public_port: int | None = None
+) -> dict[str, Any]:
     return {
-        "service_url": shown.service_url if shown else None,
+        "service_url": _agents_url(shown, public_port) if shown else None,
         "registered_at": shown.registered_at if shown else None,
         "last_heartbeat_at": shown.last_heartbeat_at if shown else None,
         "in_flight": sum(instance.in_flight for instance in known),

@@ -127,13 +127,17 @@ def test_a_port_in_use_is_said_before_any_agent_starts(tmp_path: Path) -> None:
     assert not (tmp_path / "logs" / "one.log").exists()
 
 
-def test_an_agents_port_in_use_is_told_with_the_agent(tmp_path: Path) -> None:
+def test_an_agents_port_in_use_is_told_and_taken_as_soon_as_it_is_free(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        config = write_config(tmp_path, [{"id": "one", "port": port, "restart": {"maxCrashes": 1}}])
+        config = write_config(tmp_path, [{"id": "one", "port": port}])
         with running_manager(config) as manager:
-            row = manager.wait_for("one", "failed")
+            row = manager.wait_for("one", "backoff")
             assert str(port) in row["state_reason"] and "in use" in row["state_reason"]
+            assert row["next_start_at"] is not None
+            taken.close()
+            assert manager.wait_for("one", "running")["state_reason"] is None
+            assert httpx.get(f"http://127.0.0.1:{port}/health").json() == {"status": "ok"}
 
 
 def test_an_entry_point_that_cannot_be_imported_fails_once_and_says_why(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
@@ -304,9 +305,9 @@ def test_closing_the_managers_terminal_drains_and_stops_it(tmp_path: Path) -> No
         output = b""
         while b"1 of 1 agents ready" not in output:
             output += os.read(terminal, 4096)
-        agents = psutil.Process(pid).children(recursive=True)
+        agents = [int(number) for number in re.findall(rb"\(pid (\d+),", output)]
     finally:
         os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert agents and not any(psutil.pid_exists(agent.pid) for agent in agents)
+    assert agents and not any(psutil.pid_exists(agent) for agent in agents)
     assert "The terminal was closed" in (tmp_path / "logs" / "manager.log").read_text()

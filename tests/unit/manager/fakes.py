@@ -155,6 +155,30 @@ class FakeSpawner:
         self.error: Exception | None = None
         self.on_spawn: Callable[[Launch, FakeProcess], None] = lambda _launch, _process: None
         self.on_terminate: Exit | None = Exit(code=0)
+        self.exits: dict[str, Exit] = {}
+        self.left_behind: dict[str, tuple[str, ProcessIdentity]] = {}
+        self.adopted: list[FakeProcess] = []
+        self.forgotten: list[str] = []
+        self.released: list[str] = []
+
+    async def collect(self) -> dict[str, Exit]:
+        return self.exits
+
+    def adopt(self, identity: ProcessIdentity, instance_id: str) -> FakeProcess:
+        self.adopted.append(FakeProcess(identity.pid))
+        return self.adopted[-1]
+
+    def strays(self) -> dict[str, tuple[str, ProcessIdentity]]:
+        return self.left_behind
+
+    def forget(self, instance_id: str) -> None:
+        self.forgotten.append(instance_id)
+
+    async def release(self, agent_id: str) -> None:
+        self.released.append(agent_id)
+
+    async def aclose(self, *, leave_running: bool) -> None:
+        return None
 
     async def spawn(self, launch: Launch) -> FakeProcess:
         self.launches.append(launch)
@@ -301,7 +325,9 @@ class World:
             router=self.router,
             store=self.store,  # type: ignore[arg-type]
             spawner=self.spawner,
-            launcher=Launcher({}, "http://127.0.0.1:8000", Secrets(), Path("project"), lambda _id: Path("echo.log")),
+            launcher=Launcher(
+                {}, "http://127.0.0.1:8000", Secrets(), Path("project"), lambda _id: Path("echo.log"), False
+            ),
             adapters=self.adapters.client,
             last_words=lambda _agent_id, _offset: self.last_words,
             log_size=lambda _agent_id: 7,

@@ -128,19 +128,21 @@ def test_an_agent_that_is_paused_while_it_starts_is_told_when_it_can_be() -> Non
     supervise(scenario)
 
 
-def test_a_refused_start_is_failed_with_the_system_s_reason_until_somebody_steps_in() -> None:
+def test_a_refused_start_is_tried_again_ever_more_rarely_until_it_is_not_refused() -> None:
     def prepare(world: Supervised) -> None:
-        world.spawner.error = SpawnFailed("The operating system refused to start 'nod'; check the command.")
+        world.spawner.error = SpawnFailed("Port 8100 is in use by another process.")
 
     async def scenario(world: Supervised) -> None:
-        await world.reach(AgentState.FAILED)
+        await world.reach(AgentState.BACKOFF)
+        await advance(8)
+        assert len(world.spawner.launches) == 5, "at once, then after 0.5, 1, 2 and 4 s"
         await advance(3600)
-        assert len(world.spawner.launches) == 1
-        assert world.supervisor.state_reason == "The operating system refused to start 'nod'; check the command."
-        assert [event.message for event in world.of_kind(EventKind.START_FAILED)] == [
-            "echo: The operating system refused to start 'nod'; check the command."
-        ]
-        assert world.router.route("echo").admission is Admission.DOWN
+        assert 700 <= len(world.spawner.launches) <= 730, "in the end every 5 s, for as long as it takes"
+        assert world.state is AgentState.BACKOFF
+        assert world.supervisor.state_reason == "Port 8100 is in use by another process."
+        said = [event.message for event in world.of_kind(EventKind.START_FAILED)]
+        assert said == ["echo: Port 8100 is in use by another process."], "once, however often it is tried"
+        assert world.router.route("echo").admission is Admission.COMING_BACK
         with pytest.raises(StateConflict):
             world.register(world.spawner.launches[0].instance_id)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from agent_service import contract
 from manager.errors import ConfigError
 from manager.settings import Secrets
 from manager.supervision import launching
@@ -18,7 +19,12 @@ from tests.unit.manager.fakes import agent
 
 
 def launch(
-    *, environ: Mapping[str, str] | None = None, tokens: Secrets | None = None, paused: bool = False, **changes: Any
+    *,
+    environ: Mapping[str, str] | None = None,
+    tokens: Secrets | None = None,
+    paused: bool = False,
+    shares_ports: bool = False,
+    **changes: Any,
 ) -> Launch:
     launcher = Launcher(
         environ if environ is not None else {"PATH": "/bin"},
@@ -26,6 +32,7 @@ def launch(
         tokens or Secrets(),
         Path("project"),
         lambda agent_id: Path(f"logs/{agent_id}.log"),
+        shares_ports,
     )
     return launcher.launch(agent(**changes), paused=paused)
 
@@ -97,3 +104,12 @@ def test_a_reference_that_leads_nowhere_names_the_agent_and_the_key_and_shows_no
     assert "TEAM_KEY" in error.value.detail
     assert "MISSING" in error.value.detail
     assert "s3cret" not in error.value.detail
+
+
+def test_an_agents_port_is_shared_by_its_instances_where_the_spawner_can() -> None:
+    shared = launch(port=8100, shares_ports=True)
+    assert (shared.public_port, shared.environment[contract.ENV_PORT]) == (8100, "0")
+    alone = launch(port=8100)
+    assert (alone.public_port, alone.environment[contract.ENV_PORT]) == (None, "8100")
+    foreign = launch(port=8100, shares_ports=True, command=("/bin/true",), entry_point=None)
+    assert (foreign.public_port, foreign.environment[contract.ENV_PORT]) == (None, "8100")

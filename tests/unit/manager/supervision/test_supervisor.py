@@ -14,7 +14,7 @@ from manager.specs.models import AgentConfig
 from manager.store.store import DesiredRecord, InstanceRecord
 from manager.supervision import adoption
 from manager.supervision.agent_supervisor import AgentSupervisor
-from manager.supervision.process import ProcessIdentity
+from manager.supervision.process import Exit, ProcessIdentity
 from manager.supervision.states import AgentState, DesiredState
 from manager.supervision.supervisor import Supervisor
 from tests.unit.manager.fakes import (
@@ -22,7 +22,6 @@ from tests.unit.manager.fakes import (
     UNFORESEEN,
     Call,
     FakeClock,
-    FakeProcess,
     World,
     advance,
     agent,
@@ -40,7 +39,6 @@ class Supervising(World):
 
     supervisor: Supervisor
     alive: frozenset[int] = frozenset()
-    adopted: list[FakeProcess]
 
     def of(self, agent_id: str = "echo") -> AgentSupervisor:
         found = self.supervisor.get(agent_id)
@@ -77,14 +75,7 @@ def supervising(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
         async def main() -> None:
             world = Supervising(clock)
-            world.adopted = []
-
-            def adopt(identity: ProcessIdentity) -> FakeProcess:
-                world.adopted.append(FakeProcess(identity.pid))
-                return world.adopted[-1]
-
             monkeypatch.setattr(adoption, "is_running", lambda identity: identity.pid in world.alive)
-            monkeypatch.setattr(adoption, "AdoptedProcess", adopt)
             world.supervisor = Supervisor(agents or (agent(),), world.tools)
             try:
                 await scenario(world)
@@ -266,8 +257,8 @@ def test_draining_lets_everything_else_go_on_while_a_process_is_there_that_no_st
     async def scenario(world: Supervising) -> None:
         world.leave_behind(RECORD, replace(RECORD, instance_id="i-older", pid=4243, service_url=None))
         await world.supervisor.open()
-        world.adopted[0].end(code=0)
-        asyncio.get_running_loop().call_later(1, lambda: world.adopted[1].end(code=0))
+        world.spawner.adopted[0].end(code=0)
+        asyncio.get_running_loop().call_later(1, lambda: world.spawner.adopted[1].end(code=0))
         await world.supervisor.drain()
         assert world.of().state is AgentState.STOPPED
 
@@ -352,7 +343,7 @@ def test_an_agent_that_was_taken_back_and_dies_is_started_again(supervising: Run
         world.leave_behind(RECORD)
         await world.supervisor.open()
         await until(lambda: world.of().state is AgentState.RUNNING)
-        world.adopted[0].end()
+        world.spawner.adopted[0].end()
         await until(lambda: world.spawner.launches, within=0.1)
         assert world.of().restarts == 4
         assert "i-old" not in world.store.records
@@ -366,7 +357,7 @@ def test_an_agent_that_was_stopped_meanwhile_is_drained(supervising: Run) -> Non
         world.choose("stopped")
         await world.supervisor.open()
         await until(lambda: world.adapters.actions == [AdapterAction.STOP], within=0.1)
-        world.adopted[0].end(code=0)
+        world.spawner.adopted[0].end(code=0)
         await until(lambda: world.of().state is AgentState.STOPPED)
         assert world.spawner.launches == []
 
@@ -390,7 +381,7 @@ def test_a_process_of_an_agent_that_left_the_config_is_asked_to_end_and_then_mad
     async def scenario(world: Supervising) -> None:
         world.leave_behind(replace(RECORD, agent_id="gone"))
         await world.supervisor.open()
-        assert world.adopted[0].signals == ["TERM", "KILL"]
+        assert world.spawner.adopted[0].signals == ["TERM", "KILL"]
         assert world.store.records == {}
 
     supervising(scenario)
@@ -406,7 +397,7 @@ def test_an_adopted_agent_that_does_not_answer_yet_is_given_its_time(supervising
         setattr(world.adapters, trouble, True)
         await world.supervisor.open()
         await advance(20)
-        assert world.adopted[0].signals == []
+        assert world.spawner.adopted[0].signals == []
         assert world.of().state is AgentState.STARTING
         world.register("i-old")
         await until(lambda: world.of().state is AgentState.RUNNING, within=0.1)
@@ -418,8 +409,8 @@ def test_an_adopted_agent_that_never_registers_is_replaced(supervising: Run) -> 
     async def scenario(world: Supervising) -> None:
         world.leave_behind(replace(RECORD, service_url=None))
         await world.supervisor.open()
-        await until(lambda: world.adopted[0].signals, within=61)
-        world.adopted[0].end(signal=15)
+        await until(lambda: world.spawner.adopted[0].signals, within=61)
+        world.spawner.adopted[0].end(signal=15)
         await until(lambda: world.spawner.launches, within=1)
 
     supervising(scenario, agent(start_timeout_seconds=60))
@@ -452,3 +443,26 @@ def test_adopted_agents_that_do_not_answer_hold_each_other_up_no_longer_than_one
         assert world.clock.monotonic() - before < 6
 
     supervising(scenario, *(agent(f"a{number}") for number in range(10)))
+
+
+def test_an_exit_that_nobody_saw_is_told_as_the_spawner_kept_it(supervising: Run) -> None:
+    async def scenario(world: Supervising) -> None:
+        world.leave_behind(RECORD)
+        world.spawner.exits = {RECORD.instance_id: Exit(signal=9)}
+        await world.supervisor.open()
+        event = next(event for event in world.events if event.kind is EventKind.INSTANCE_EXITED)
+        assert (event.data["signal"], event.data["pid"]) == (9, RECORD.pid)
+        assert world.spawner.adopted == []
+        assert world.spawner.forgotten == [RECORD.instance_id]
+        assert world.store.records == {} or RECORD.instance_id not in world.store.records
+
+    supervising(scenario)
+
+
+def test_a_process_that_no_manager_ever_wrote_down_is_ended(supervising: Run) -> None:
+    async def scenario(world: Supervising) -> None:
+        world.spawner.left_behind = {"i-stray": ("echo", ProcessIdentity(77, "1", "boot"))}
+        await world.supervisor.open()
+        assert [process.signals for process in world.spawner.adopted] == [["KILL"]]
+
+    supervising(scenario)

@@ -1,0 +1,112 @@
+"""Starts instances by fork servers that have imported what they need: in tens of milliseconds, for a few megabytes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+
+from agent_service.forkserver.wire import PROFILES, Profile
+from agent_service.http.listeners import PublicListeners
+from manager.supervision.fork_server import ForkServer
+from manager.supervision.fork_server_start import ForkServerUnavailable
+from manager.supervision.identity import boot_id
+from manager.supervision.process import Exit, Launch, Process, ProcessIdentity, Spawner
+
+log = structlog.get_logger(__name__)
+
+
+class ForkSpawner:
+    """One fork server per preload profile, each started when it is first needed; without one, `fallback` starts.
+
+    The servers go on when the manager ends. `listeners`: shared with the fallback; they hold a second descriptor of
+    each public listener, so that it survives whichever process dies.
+    """
+
+    shares_ports = True
+
+    def __init__(
+        self,
+        state_directory: Path,
+        log_directory: Path,
+        fallback: Spawner,
+        listeners: PublicListeners,
+        environ: Mapping[str, str],
+    ) -> None:
+        self._fallback = fallback
+        self._listeners = listeners
+        self._servers: dict[Profile, ForkServer] = {
+            profile: ForkServer(
+                profile,
+                (state_directory / "forkserver" / f"{profile}.sock").absolute(),
+                # With a dot in it, it is no agent's log.
+                (log_directory / f"fork-server.{profile}.log").absolute(),
+                environ,
+            )
+            for profile in PROFILES
+        }
+        self._failing: set[Profile] = set()
+
+    @staticmethod
+    def available() -> bool:
+        """Whether this system can: fork is unsafe beside macOS's frameworks, and Windows has none."""
+        return sys.platform == "linux"
+
+    async def spawn(self, launch: Launch) -> Process:
+        """Start an instance. Raises `SpawnFailed`."""
+        listener = self._listeners.find(launch.agent_id, launch.public_port) if launch.public_port else None
+        try:
+            process, received = await self._servers[launch.preload].spawn(launch, listener)
+        except ForkServerUnavailable as error:
+            self._note_failure(launch.preload, str(error))
+            return await self._fallback.spawn(launch)
+        self._failing.discard(launch.preload)
+        if received is not None and received is not listener:
+            self._listeners.keep(launch.agent_id, received)
+        return process
+
+    def adopt(self, identity: ProcessIdentity, instance_id: str) -> Process:
+        """Take back a process that an earlier manager started; after `collect`."""
+        for server in self._servers.values():
+            if (process := server.adopt(identity, instance_id)) is not None:
+                return process
+        return self._fallback.adopt(identity, instance_id)
+
+    async def collect(self) -> dict[str, Exit]:
+        """How instances ended while no manager was there to hear it, by instance id."""
+        await asyncio.gather(*(server.find() for server in self._servers.values()))
+        return {key: exit_ for server in self._servers.values() for key, exit_ in server.exits.items()}
+
+    def strays(self) -> dict[str, tuple[str, ProcessIdentity]]:
+        """After `collect` and every `adopt`: what else lives, by instance id, with its agent's id.
+
+        A manager that died between the start of an instance and its record leaves one behind.
+        """
+        return {
+            stray.instance_id: (stray.agent_id, ProcessIdentity(stray.pid, stray.created_at, boot_id()))
+            for server in self._servers.values()
+            for stray in server.strays
+        }
+
+    def forget(self, instance_id: str) -> None:
+        """The end of this instance has been dealt with; its exit need not be kept for the next manager."""
+        for server in self._servers.values():
+            server.forget(instance_id)
+
+    async def release(self, agent_id: str) -> None:
+        """Close the agent's public listener."""
+        self._listeners.release(agent_id)
+        await asyncio.gather(*(server.release(agent_id) for server in self._servers.values()))
+
+    async def aclose(self, *, leave_running: bool) -> None:
+        """Part with the servers; without `leave_running` each ends once the last of its instances has."""
+        await asyncio.gather(*(server.close(leave_running=leave_running) for server in self._servers.values()))
+        await self._fallback.aclose(leave_running=leave_running)
+
+    def _note_failure(self, profile: Profile, reason: str) -> None:
+        if profile not in self._failing:
+            self._failing.add(profile)
+            log.warning("Fork server is not available; agents start slowly, by exec", profile=profile, reason=reason)
