@@ -13,6 +13,7 @@ from agent_service.contract import AgentSpec
 from agent_service.endpoints import Endpoints
 from agent_service.execute import Execute
 from agent_service.http.guards import HostGuard, RequestIds, TokenGuard
+from agent_service.http.parting import Parting, arrived_at
 from agent_service.lifecycle import Lifecycle
 from agent_service.logs import LogReader
 from agent_service.problems import Problems
@@ -31,10 +32,12 @@ def build_app(
     read_log: LogReader,
     tokens: Collection[str] = (),
     bound_host: str = "127.0.0.1",
+    public_port: int | None = None,
 ) -> Starlette:
     """The adapter's HTTP service. Opening and closing the runtime is the caller's, as is the drain.
 
-    `tokens`: those valid for /execute, /action and /logs; none means that no token is asked for.
+    `tokens`: those valid for /execute, /action and /logs; none means that no token is asked for. `public_port`: a port
+    that is served besides the own one, and shared with other instances.
     """
     problems = Problems(spec.id, lifecycle)
     endpoints = Endpoints(
@@ -46,6 +49,7 @@ def build_app(
         supports_streaming=runtime.supports_streaming,
         read_log=read_log,
     )
+    execute = Execute(spec, runtime, tasks, problems, public_port)
     guarded = [Middleware(TokenGuard, tokens=tokens, problems=problems)]
     app = Starlette(
         routes=[
@@ -55,9 +59,10 @@ def build_app(
             Route("/metrics", endpoints.metrics),
             Route("/logs", endpoints.logs, middleware=guarded),
             Route("/action", endpoints.action, methods=["POST"], middleware=guarded),
-            Route("/execute", Execute(spec, runtime, tasks, problems).endpoint, methods=["POST"], middleware=guarded),
+            Route("/execute", execute.endpoint, methods=["POST"], middleware=guarded),
         ],
         middleware=[
+            Middleware(Parting, is_parting=lambda scope: lifecycle.handing_over and arrived_at(scope, public_port)),
             Middleware(RequestIds, problems=problems),
             Middleware(HostGuard, bound_host=bound_host, problems=problems),
         ],

@@ -15,6 +15,7 @@ from agent_service.event_stream import Chunks, EventStream, answer_json
 from agent_service.http.body import json_type, read_object
 from agent_service.http.disconnect import disconnected
 from agent_service.http.event_stream import wants_stream
+from agent_service.http.parting import arrived_at
 from agent_service.problems import Problems
 from agent_service.runtimes.protocol import Parameters, Runtime
 from agent_service.tasks import Job, Tasks
@@ -25,27 +26,31 @@ EXAMPLE = '{"parameters": {}}'
 class Execute:
     """The endpoint. A client that goes away cancels its task, unless the spec says otherwise."""
 
-    def __init__(self, spec: AgentSpec, runtime: Runtime, tasks: Tasks, problems: Problems) -> None:
+    def __init__(
+        self, spec: AgentSpec, runtime: Runtime, tasks: Tasks, problems: Problems, public_port: int | None
+    ) -> None:
         self._max_bytes = spec.max_body_bytes
         self._cancel_on_disconnect = spec.cancel_on_disconnect
         self._runtime = runtime
         self._tasks = tasks
         self._problems = problems
+        self._public_port = public_port
 
     async def endpoint(self, request: Request) -> Response | ASGIApp:
         """Answer one request. Raises a `Refusal` for every answer but 200."""
         # Asked twice on purpose: before a long upload, and again by `submit` after it.
-        self._tasks.check_open()
+        is_public = arrived_at(request.scope, self._public_port)
+        self._tasks.check_open(is_public=is_public)
         parameters = parameters_of(await read_object(request, self._max_bytes, example=EXAMPLE))
         if wants_stream(request):
-            return await self._stream(request, parameters)
-        job = self._tasks.submit(lambda: self._runtime.execute(parameters))
+            return await self._stream(request, parameters, is_public)
+        job = self._tasks.submit(lambda: self._runtime.execute(parameters), is_public=is_public)
         await self._until_settled(request, job, job.answer)
         return _answer(job)
 
-    async def _stream(self, request: Request, parameters: Parameters) -> Response | ASGIApp:
+    async def _stream(self, request: Request, parameters: Parameters, is_public: bool) -> Response | ASGIApp:
         chunks = Chunks()
-        job = self._tasks.submit(lambda: self._runtime.stream(parameters, chunks.put))
+        job = self._tasks.submit(lambda: self._runtime.stream(parameters, chunks.put), is_public=is_public)
         started = asyncio.create_task(job.started.wait(), name=f"start of {job.task_id}")
         try:
             await self._until_settled(request, job, started)

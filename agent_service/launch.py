@@ -19,6 +19,9 @@ from agent_service.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"
 
+_SERVICE_URL: TypeAdapter[str] = TypeAdapter(ServiceUrl)
+_INSTANCE_ID: TypeAdapter[str] = TypeAdapter(InstanceId)
+
 # Options that are keys of the spec; argv wins over the environment.
 _SPEC_OPTIONS = (
     "id",
@@ -63,21 +66,21 @@ def read_launch(argv: Sequence[str], environ: Mapping[str, str]) -> Launch:
 
     Raises `ConfigError` for what the environment got wrong; exits with status 2 for what argv got wrong.
     """
-    parser = _parser()
-    options = vars(parser.parse_args(argv))
+    # Started by the manager it has none, and a forked adapter is spared the megabyte that the parser touches.
+    options = vars(_parser().parse_args(argv)) if argv else {}
     base = _base_spec(environ)
     given = {name: options[name] for name in _SPEC_OPTIONS if name in options}
     if "id" not in base and "id" not in given:
-        parser.error("--id is required: the id of the agent, lower-case letters, digits, - and _")
+        _parser().error("--id is required: the id of the agent, lower-case letters, digits, - and _")
     try:
         spec = _spec({**base, **given})
         host = options.get("host") or environ.get(contract.ENV_HOST) or LOOPBACK
         manager_url = options.get("manager_url") or environ.get(contract.ENV_MANAGER_URL)
         if manager_url is not None:
-            _check(ServiceUrl, manager_url, "The manager's URL")
+            _check(_SERVICE_URL, manager_url, "The manager's URL")
     except ConfigError as error:
         if given or "manager_url" in options:
-            parser.error(str(error))
+            _parser().error(str(error))
         raise
     log_file = options.get("log_file") or environ.get(contract.ENV_LOG_FILE)
     launch = Launch(
@@ -177,9 +180,9 @@ def _sentence(error: ValidationError) -> str:
     return "; ".join(parts)
 
 
-def _check(kind: Any, value: str, name: str) -> None:
+def _check(kind: TypeAdapter[str], value: str, name: str) -> None:
     try:
-        TypeAdapter(kind).validate_python(value)
+        kind.validate_python(value)
     except ValidationError as error:
         raise ConfigError(f"{name} {value!r} is wrong: {error.errors(include_url=False)[0]['msg']}.") from error
 
@@ -188,7 +191,7 @@ def _instance_id(spec: AgentSpec, environ: Mapping[str, str]) -> str:
     given = environ.get(contract.ENV_INSTANCE_ID)
     if not given:
         return f"{spec.id}-{uuid.uuid4().hex[:12]}"
-    _check(InstanceId, given, contract.ENV_INSTANCE_ID)
+    _check(_INSTANCE_ID, given, contract.ENV_INSTANCE_ID)
     return given
 
 

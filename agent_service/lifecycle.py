@@ -48,7 +48,8 @@ class Lifecycle:
     """Status, readiness and the drain deadline of one adapter.
 
     `activity` is announced at every change here and, while stopping, at every change of the tasks in flight.
-    `ending_asked` is set once, when stopping begins.
+    `ending_asked` is set once, when stopping begins. `hands_over`: restarted while it runs, the agent leaves the port
+    that it shares to others; until it has, `handing_over` is true, and work that still arrives there is taken.
     """
 
     def __init__(
@@ -56,16 +57,19 @@ class Lifecycle:
         initial: AdapterStatus = AdapterStatus.RUNNING,
         *,
         drain_timeout_seconds: float,
+        hands_over: bool = False,
         now: Callable[[], datetime] = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.status = initial
         self.ready = False
+        self.handing_over = False
         self.ending: Ending | None = None
         self.drain_deadline: datetime | None = None
         self.activity = Notice()
         self.ending_asked = asyncio.Event()
         self._drain_timeout_seconds = drain_timeout_seconds
+        self._hands_over = hands_over
         self._deadline: float | None = None
         self._now = now
         self._monotonic = monotonic
@@ -104,6 +108,7 @@ class Lifecycle:
     def _end(self, ending: Ending, timeout_seconds: float | None) -> None:
         if not self.stopping:
             self.ending = ending
+            self.handing_over = self._hands_over and ending is Ending.RESTART and self.status is _S.RUNNING
             self._set_deadline(self._drain_timeout_seconds if timeout_seconds is None else timeout_seconds)
             self._move(_S.STOPPING)
             self.ending_asked.set()
@@ -112,6 +117,7 @@ class Lifecycle:
             raise StateConflict("The agent is stopping and will not come back; start it again once it has stopped.")
         # A stop outranks the restart under way; a second timeout may bring the deadline nearer, never put it off.
         self.ending = ending
+        self.handing_over = self.handing_over and ending is Ending.RESTART
         if timeout_seconds is not None and timeout_seconds < self.drain_seconds_left():
             self._set_deadline(timeout_seconds)
             self.activity.announce()

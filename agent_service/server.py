@@ -85,7 +85,11 @@ async def _live(
 ) -> Ending:
     spec = launch.spec
     own, public = listeners
-    lifecycle = Lifecycle(launch.initial_status, drain_timeout_seconds=spec.drain_timeout_seconds)
+    lifecycle = Lifecycle(
+        launch.initial_status,
+        drain_timeout_seconds=spec.drain_timeout_seconds,
+        hands_over=public is not None and launch.managed,
+    )
     tasks = Tasks(spec, lifecycle)
     # 1. From here on the first signal is a stop with a drain.
     loop = asyncio.get_running_loop()
@@ -100,6 +104,7 @@ async def _live(
         read_log=read_log,
         tokens=launch.tokens,
         bound_host=launch.host,
+        public_port=None if public is None else public.getsockname()[1],
     )
     # 2. Listen: /health and /status answer, /execute says 503 until the runtime is open.
     server = HttpServer(app)
@@ -114,8 +119,9 @@ async def _live(
             async with _registered(launch, url, lifecycle, tasks):
                 await _until_ending(lifecycle, http)
                 # 5. The successor takes new connections; until it is there, they wait in the backlog.
-                if public is not None and launch.managed and lifecycle.ending is Ending.RESTART:
-                    server.leave(public)
+                if public is not None and lifecycle.handing_over:
+                    await server.leave(public, within_seconds=lifecycle.drain_seconds_left())
+                    lifecycle.handing_over = False
                 await drain(lifecycle, tasks)
         else:
             lifecycle.finish()

@@ -147,18 +147,21 @@ class Tasks:
             drain_deadline=self._lifecycle.drain_deadline,
         )
 
-    def check_open(self) -> None:
-        """Raise `StateConflict` or `NotReady` when no work is taken now."""
+    def check_open(self, *, is_public: bool = False) -> None:
+        """Raise `StateConflict` or `NotReady` when no work is taken now.
+
+        `is_public`: the work comes by the port that is about to be left to others, and is still taken meanwhile.
+        """
         try:
-            self._require_open()
+            self._require_open(is_public)
         except Refusal:
             self.metrics.rejected()
             raise
 
-    def submit(self, work: Work) -> Job:
+    def submit(self, work: Work, *, is_public: bool = False) -> Job:
         """Take a task and start it as soon as a slot is free. Raises `StateConflict`, `NotReady`, `Overloaded`."""
         try:
-            self._require_open()
+            self._require_open(is_public)
             self._require_room()
         except Refusal:
             self.metrics.rejected()
@@ -177,8 +180,8 @@ class Tasks:
             job.cancel(reason)
         return jobs
 
-    def _require_open(self) -> None:
-        if self._lifecycle.stopping:
+    def _require_open(self, is_public: bool) -> None:
+        if self._lifecycle.stopping and not (is_public and self._lifecycle.handing_over):
             raise StateConflict("The agent is stopping and takes no new work; try again once it has been started anew.")
         if self._lifecycle.status is AdapterStatus.PAUSED:
             raise StateConflict("The agent is paused and takes no new work; resume it, then try again.")

@@ -26,8 +26,9 @@ from manager.errors import StoreUnavailable
 from manager.events import Event, EventBus, Subscription
 from manager.supervision.fleet import Fleet
 from manager.supervision.views import AgentView
+from web.event_rows import event_rows
 from web.rendering import AgentItem, Renderer
-from web.view_models import agent_row, event_rows, fleet_summary
+from web.view_models import agent_row, fleet_summary
 
 EVENT_COUNT = 100
 PACE_SECONDS = 0.25

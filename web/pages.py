@@ -19,11 +19,12 @@ from manager.errors import BadRequest, ManagerError
 from manager.supervision.fleet import Fleet
 from manager.supervision.states import AgentAction
 from web.assets import STATIC_DIRECTORY, AssetFiles
+from web.event_rows import event_rows
 from web.live import LiveFleet
 from web.log_lines import LogLine, log_line
 from web.rendering import AgentItem, Outcome, PageContext, Renderer
 from web.session import COOKIE_NAME, LIFETIME, Session
-from web.view_models import action_label, agent_row, event_rows, fleet_summary
+from web.view_models import action_label, agent_row, fleet_summary
 
 ACTOR = "dashboard"
 LOG_LINES = 200

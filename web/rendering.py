@@ -10,8 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from web.assets import Assets
+from web.event_rows import EventRow
 from web.log_lines import LogLine
-from web.view_models import AgentRow, EventRow, FleetSummary
+from web.view_models import AgentRow, FleetSummary
 
 TEMPLATE_DIRECTORY = Path(__file__).parent / "templates"
 

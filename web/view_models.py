@@ -3,42 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
-from agent_service.contract import rfc3339
-from manager.events import Event, EventKind
 from manager.supervision.states import AgentAction, AgentState, DesiredState
 from manager.supervision.views import AgentView, LastExit
-from web.texts import age_text, bytes_text, count_text, left_text, percent_text
-
-
-class Tone(StrEnum):
-    """How much of a person's attention something wants; the style sheet gives each its colour."""
-
-    GOOD = "good"
-    BUSY = "busy"
-    IDLE = "idle"
-    WARN = "warn"
-    BAD = "bad"
-
-
-class TickKind(StrEnum):
-    """Whether a moment's text counts up (`age`) or down (`left`)."""
-
-    AGE = "age"
-    LEFT = "left"
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A moment whose text the browser keeps current; `text` is what it says now."""
-
-    kind: TickKind
-    at: str
-    text: str
+from web.instance_rows import Instances, instances_of
+from web.texts import bytes_text, count_text, percent_text
+from web.ticks import Tick, age, age_or_none, left_or_none
+from web.tones import STATE_TONES, Tone
 
 
 @dataclass(frozen=True)
@@ -73,6 +47,7 @@ class AgentRow:
     wanted: str | None
     """The desired state, where the actual one is another and nothing is on its way."""
     ready: bool
+    instances: Instances | None
     pid: int | None
     port: int | None
     uptime: Tick | None
@@ -96,6 +71,16 @@ class AgentRow:
         tasks = self.in_flight + self.queued
         return count_text(tasks, "unfinished task") if tasks else None
 
+    @property
+    def processes(self) -> int:
+        """How many a kill would end."""
+        return len(self.instances.rows) if self.instances else 1
+
+    @property
+    def note_tone(self) -> Tone:
+        """A reason beside a state in which all is well tells of a setback: a restart that failed."""
+        return Tone.WARN if self.reason and self.state in _WELL else self.tone
+
 
 @dataclass(frozen=True)
 class FleetSummary:
@@ -106,48 +91,20 @@ class FleetSummary:
     troubled: int
 
 
-@dataclass(frozen=True)
-class EventRow:
-    """One line of the history."""
-
-    id: int
-    age: Tick
-    agent_id: str | None
-    message: str
-    by: str | None
-    tone: Tone
-
-
-_TONES = {
-    AgentState.STARTING: Tone.BUSY,
-    AgentState.RUNNING: Tone.GOOD,
-    AgentState.PAUSED: Tone.IDLE,
-    AgentState.STOPPING: Tone.BUSY,
-    AgentState.STOPPED: Tone.IDLE,
-    AgentState.BACKOFF: Tone.WARN,
-    AgentState.FAILED: Tone.BAD,
-    AgentState.UNRESPONSIVE: Tone.BAD,
-    AgentState.LOST: Tone.BAD,
-}
+_WELL = (AgentState.RUNNING, AgentState.PAUSED)
 
 _HINTS = {
     AgentAction.START: "Start a process for this agent.",
     AgentAction.PAUSE: "Refuse new work; work in flight finishes.",
     AgentAction.RESUME: "Take new work again.",
     AgentAction.STOP: "Refuse new work, finish what is in flight, then exit.",
-    AgentAction.RESTART: "Drain, then start a new process that runs the code on disk.",
-    AgentAction.KILL: "End the process at once.",
+    AgentAction.RESTART: "Replace the process by one that runs the code on disk; work in flight finishes.",
+    AgentAction.KILL: "End the process at once; the agent stays stopped.",
 }
 
-_EVENT_TONES = {
-    EventKind.INSTANCE_REGISTERED: Tone.GOOD,
-    EventKind.HEARTBEAT_RESUMED: Tone.GOOD,
-    EventKind.RESTART_SCHEDULED: Tone.WARN,
-    EventKind.HEARTBEAT_MISSED: Tone.WARN,
-    EventKind.DRAIN_TIMED_OUT: Tone.WARN,
-    EventKind.START_FAILED: Tone.BAD,
-    EventKind.CONFIG_REJECTED: Tone.WARN,
-}
+_STOP_NOW = Button(
+    AgentAction.STOP.value, "Stop now", "End the drain at once: tasks that are still in flight are cancelled."
+)
 
 _SETTLED = {
     AgentState.RUNNING: DesiredState.RUNNING,
@@ -170,25 +127,26 @@ def agent_row(view: AgentView, now: datetime) -> AgentRow:
         description=view.description,
         external=not view.managed,
         state=view.state.value,
-        tone=_TONES[view.state],
+        tone=STATE_TONES[view.state],
         reason=view.state_reason,
         wanted=_wanted(view),
         ready=view.ready,
+        instances=instances_of(view, now),
         pid=view.pid,
         port=view.port,
-        uptime=_age(view.started_at, now) if view.pid is not None else None,
+        uptime=age_or_none(view.started_at, now) if view.pid is not None else None,
         restarts=view.restarts,
         last_exit=_last_exit(view.last_exit, now),
         in_flight=view.in_flight,
         queued=view.queued,
-        heartbeat=_age(view.last_heartbeat_at, now),
+        heartbeat=age_or_none(view.last_heartbeat_at, now),
         cpu=None if view.cpu_percent is None else percent_text(view.cpu_percent),
         memory=None if view.rss_bytes is None else bytes_text(view.rss_bytes),
         draining=view.in_flight + view.queued if stopping else None,
-        drain_left=_left(view.drain_deadline, now) if stopping else None,
-        next_start=_left(view.next_start_at, now) if view.state is AgentState.BACKOFF else None,
-        buttons=tuple(_button(action) for action in view.actions if action is not AgentAction.KILL),
-        kill=_button(AgentAction.KILL) if AgentAction.KILL in view.actions else None,
+        drain_left=left_or_none(view.drain_deadline, now) if stopping else None,
+        next_start=left_or_none(view.next_start_at, now) if view.state is AgentState.BACKOFF else None,
+        buttons=tuple(_button(action, view) for action in view.actions if action is not AgentAction.KILL),
+        kill=_button(AgentAction.KILL, view) if AgentAction.KILL in view.actions else None,
     )
 
 
@@ -196,27 +154,12 @@ def fleet_summary(views: Sequence[AgentView]) -> FleetSummary:
     """`6 agents: 5 running, 1 failed`, the states in the order of their lifecycle."""
     counts = Counter(view.state for view in views)
     parts = [f"{counts[state]} {state.value}" for state in _summary_order() if counts[state]]
-    tones = {_TONES[state] for state in counts}
+    tones = {STATE_TONES[state] for state in counts}
     return FleetSummary(
         text=f"{count_text(len(views), 'agent')}: {', '.join(parts)}" if views else "No agents",
         tone=next((tone for tone in (Tone.BAD, Tone.WARN, Tone.BUSY, Tone.GOOD) if tone in tones), Tone.IDLE),
-        troubled=sum(count for state, count in counts.items() if _TONES[state] in (Tone.BAD, Tone.WARN)),
+        troubled=sum(count for state, count in counts.items() if STATE_TONES[state] in (Tone.BAD, Tone.WARN)),
     )
-
-
-def event_rows(events: Iterable[Event], now: datetime) -> list[EventRow]:
-    """The history's lines, in the order of `events`."""
-    return [
-        EventRow(
-            id=event.id,
-            age=_tick(TickKind.AGE, event.at, now),
-            agent_id=event.agent_id,
-            message=event.message,
-            by=_by(event),
-            tone=_event_tone(event),
-        )
-        for event in events
-    ]
 
 
 def _summary_order() -> list[AgentState]:
@@ -224,26 +167,16 @@ def _summary_order() -> list[AgentState]:
     return [AgentState.RUNNING, *rest]
 
 
-def _event_tone(event: Event) -> Tone:
-    state = event.data.get("state") if event.kind is EventKind.STATE_CHANGED else None
-    if isinstance(state, str) and state in [*AgentState]:
-        return _TONES[AgentState(state)]
-    return _EVENT_TONES.get(event.kind, Tone.IDLE)
-
-
-def _by(event: Event) -> str | None:
-    """Who and why, as far as the message does not say it already."""
-    actor = f"by {event.actor}" if event.actor and event.actor not in event.message else ""
-    reason = event.reason if event.reason and event.reason not in event.message else ""
-    return ": ".join(part for part in (actor, reason) if part) or None
-
-
 def _wanted(view: AgentView) -> str | None:
     settled = _SETTLED.get(view.state)
     return None if settled is None or settled is view.desired_state else view.desired_state.value
 
 
-def _button(action: AgentAction) -> Button:
+def _button(action: AgentAction, view: AgentView) -> Button:
+    # Of a drain that a restart brought about, or in an agent from elsewhere, a stop does not make short work.
+    asked_before = view.state is AgentState.STOPPING and view.desired_state is DesiredState.STOPPED
+    if action is AgentAction.STOP and asked_before and view.managed:
+        return _STOP_NOW
     return Button(action.value, action_label(action), _HINTS[action])
 
 
@@ -254,18 +187,4 @@ def _last_exit(last: LastExit | None, now: datetime) -> LastExitText | None:
         short = f"signal {last.signal}"
     else:
         short = "ended" if last.code is None else f"exit {last.code}"
-    return LastExitText(short, last.reason, _tick(TickKind.AGE, last.at, now))
-
-
-def _age(moment: datetime | None, now: datetime) -> Tick | None:
-    return None if moment is None else _tick(TickKind.AGE, moment, now)
-
-
-def _left(moment: datetime | None, now: datetime) -> Tick | None:
-    return None if moment is None else _tick(TickKind.LEFT, moment, now)
-
-
-def _tick(kind: TickKind, moment: datetime, now: datetime) -> Tick:
-    if kind is TickKind.AGE:
-        return Tick(kind, rfc3339(moment), age_text((now - moment).total_seconds()))
-    return Tick(kind, rfc3339(moment), left_text((moment - now).total_seconds()))
+    return LastExitText(short, last.reason, age(last.at, now))

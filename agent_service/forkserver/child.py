@@ -96,7 +96,6 @@ def _enter(start: Start) -> None:
     if not sys.flags.safe_path:
         # The server's own directory stands there: the interpreter put it in for -m.
         sys.path[0] = start.directory
-    importlib.invalidate_caches()
     main = importlib.import_module("agent_service.__main__")
     sys.modules["__main__"] = main
     sys.argv = [str(main.__file__), *start.argv[3:]]

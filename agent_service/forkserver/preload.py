@@ -19,6 +19,7 @@ _LIGHT = (
     "encodings.idna",
     "httpcore._async.http11",
     "uvicorn.lifespan.off",
+    "uvicorn.protocols.http.auto",
     "uvicorn.loops.uvloop",
     "uvicorn.protocols.http.httptools_impl",
     "uvloop",

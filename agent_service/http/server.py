@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -16,6 +18,9 @@ from agent_service.errors import AdapterError
 DELIVERY_SECONDS = 5
 # Seconds between updates of the Date header, uvicorn's own unit of time.
 TICK_SECONDS = 1.0
+# Seconds that requests have to come by connections that are about to be given up, and between looks at these.
+PARTING_SECONDS = 0.5
+PARTING_PAUSE_SECONDS = 0.02
 
 
 class HttpServer(uvicorn.Server):
@@ -62,16 +67,23 @@ class HttpServer(uvicorn.Server):
         # Uvicorn closes these at its end: it was handed this very list.
         self._listeners.append(listener)
 
-    def leave(self, listener: socket.socket) -> None:
+    async def leave(self, listener: socket.socket, *, within_seconds: float) -> None:
         """Accept no more connections from one of the sockets, which others share, and part with those that there are.
 
-        An idle connection is closed now, a busy one after its answer, which says so (`Connection: close`).
+        A request may be on its way on each: it has `PARTING_SECONDS`, or less, to come and be answered. Then idle
+        connections are closed, and busy ones are after their answer.
         """
         address = listener.getsockname()
         self.servers[self._listeners.index(listener)].close()
-        for connection in list(self.server_state.connections):
-            if connection.transport.get_extra_info("sockname") == address:
-                connection.shutdown()
+        deadline = time.monotonic() + min(within_seconds, PARTING_SECONDS)
+        while (connections := self._connections_at(address)) and time.monotonic() < deadline:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(PARTING_PAUSE_SECONDS)
+        for connection in connections:
+            connection.shutdown()
+
+    def _connections_at(self, address: object) -> list[Any]:
+        connections = list(self.server_state.connections)
+        return [each for each in connections if each.transport.get_extra_info("sockname") == address]
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

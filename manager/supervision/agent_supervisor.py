@@ -129,7 +129,8 @@ class AgentSupervisor:
             self.scale(agent.instances)
         self.agent = agent
         self.recovery.settings = agent.restart
-        if restart:
+        # One that is wanted stopped is on its way out, or starts with the new config anyway.
+        if restart and self.desired is not DesiredState.STOPPED:
             self.restart(self.desired, reason="its config has changed")
         self._publish_route()
         self.wake()
@@ -178,8 +179,7 @@ class AgentSupervisor:
         while True:
             self._wake.clear()
             try:
-                await self._reconcile()
-                pause = self._until_next_deadline()
+                pause = await self._reconcile()
             except Exception:  # outermost loop: an agent's trouble must not end its supervision
                 log.exception("Supervision step failed; it is tried again", agent_id=self.agent.id)
                 pause = _RETRY_SECONDS
@@ -204,7 +204,8 @@ class AgentSupervisor:
     def _wanted(self) -> int:
         return 0 if self._closing or self.desired is DesiredState.STOPPED else self.instances_wanted
 
-    async def _reconcile(self) -> None:
+    async def _reconcile(self) -> float | None:
+        """Do what is due; answers in how many seconds to look again, unless woken before."""
         await self._collect_exits()
         self._set.observe()
         self._liveness.check(self.agent.start_timeout_seconds)
@@ -216,20 +217,21 @@ class AgentSupervisor:
             exclusive=not self.can_roll,
         )
         self._stop(steps.stop)
+        looked_at = self._tools.clock.monotonic()
         for _ in range(steps.start):
             if self.recovery.is_due:
                 await self._start()
         self._set.align(self.desired)
         self._transition(*self._observed_state())
+        return self._until_next_deadline(looked_at)
 
-    def _until_next_deadline(self) -> float | None:
+    def _until_next_deadline(self, looked_at: float) -> float | None:
         deadlines = self._liveness.deadlines(self.agent.start_timeout_seconds)
         going = sum(instance.stop is None for instance in self.instances)
-        if going < self._wanted and self.recovery.due is not None:
+        # A start that was due and yet not made waits for an old instance to end, which wakes us by itself.
+        if going < self._wanted and self.recovery.due is not None and self.recovery.due > looked_at:
             deadlines.append(self.recovery.due)
-        now = self._tools.clock.monotonic()
-        # A start that is due and yet not made waits for an old instance to end, which wakes us by itself.
-        return min((deadline - now for deadline in deadlines if deadline > now), default=None)
+        return max(0.0, min(deadlines) - self._tools.clock.monotonic()) if deadlines else None
 
     async def _collect_exits(self) -> None:
         for instance in self._set.take_ended():

@@ -70,6 +70,7 @@ class Supervisor:
         """Drain an agent and forget it when its last process has ended."""
         if self._returning.pop(agent_id, None) is None:
             self._leaving.add(agent_id)
+            self._supervisors[agent_id].close("it was taken out of the config")
             self._tasks.start(f"remove {agent_id}", self._remove(agent_id), may_end=True)
 
     def reorder(self, ids: Iterable[str]) -> None:
@@ -92,6 +93,7 @@ class Supervisor:
 
     async def drain(self) -> None:
         """Stop every agent, all at once, and return when the last process has ended. Desired states stay."""
+        self._returning.clear()
         for supervisor in self.all():
             supervisor.close("the manager stops")
         await asyncio.gather(*(supervisor.ended() for supervisor in self.all()))
@@ -115,7 +117,6 @@ class Supervisor:
 
     async def _remove(self, agent_id: str) -> None:
         supervisor = self._supervisors[agent_id]
-        supervisor.close("it was taken out of the config")
         await supervisor.ended()
         running = self._running.pop(agent_id)
         running.cancel()

@@ -4,7 +4,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -26,6 +26,12 @@ REPORT_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`Policy violated: ${event.violatedDirective} ${event.blockedURI}`));
 """
+
+
+class Served(Protocol):
+    """Something with a dashboard."""
+
+    url: str
 
 
 @dataclass
@@ -96,7 +102,7 @@ def visit(browser: Browser, serve: object, watch: Watch) -> Iterator[Callable[..
     """Open a site's page in a browser context of its own."""
     contexts: list[BrowserContext] = []
 
-    def open_page(site: Site, *, go: bool = True, **options: Any) -> Page:
+    def open_page(site: Served, *, go: bool = True, **options: Any) -> Page:
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
         page.set_default_timeout(15_000)

@@ -13,7 +13,7 @@ from manager.supervision.states import AgentAction, AgentState
 from tests.browser.conftest import Watch
 from tests.browser.site import Site
 from tests.browser.waiting import connected, expect
-from tests.unit.web.fakes import view
+from tests.unit.web.fakes import instance, view
 from web.texts import age_text, left_text
 
 if TYPE_CHECKING:
@@ -169,6 +169,29 @@ def test_kill_asks_first_and_the_question_survives_updates(serve: Serve, visit: 
     assert site.world.fleet.acts == [("planner", AgentAction.KILL, "dashboard", "it loops")]
 
 
+def test_an_opened_list_of_instances_stays_open_and_current(serve: Serve, visit: Visit) -> None:
+    site = serve(view("planner", instances=[instance(1), instance(2, ready=False)], instances_wanted=2))
+    page = connected(visit(site))
+    listed = page.locator("#instances-planner")
+    ready = page.locator("#live-planner .fact", has_text="Ready").locator("dd")
+    expect(ready).to_have_text("1/2")
+    listed.locator("summary").press("Enter")
+    expect(listed.locator("li").nth(1)).to_contain_text("not ready")
+    for tasks in range(1, 4):
+        site.change("planner", instances=[instance(1), instance(2, in_flight=tasks)])
+        expect(listed.locator("li").nth(1)).to_contain_text(f"{tasks} task")
+    expect(listed.locator("summary")).to_have_text("2 instances: 2 ready")
+    expect(listed.locator("summary")).to_be_focused()
+    expect(ready).to_have_text("2/2")
+    listed.locator("summary").press("Enter")
+    site.change("planner", instances=[instance(1), instance(2, ready=False)])
+    expect(listed.locator("summary")).to_have_text("2 instances: 1 ready, 1 not ready")
+    expect(listed.locator("ul")).to_be_hidden()
+    site.change("planner", instances=[instance(1)], instances_wanted=1)
+    expect(listed).to_have_count(0)
+    expect(ready).to_have_text("yes")
+
+
 def test_a_drain_counts_down_by_itself(serve: Serve, visit: Visit) -> None:
     site = serve(view("planner"))
     page = connected(visit(site))
@@ -288,7 +311,7 @@ def test_without_javascript_the_fleet_is_shown_and_can_be_acted_on(serve: Serve,
     assert page.url == f"{site.url}/#agent-echo"
     page.get_by_role("button", name="Kill echo…").click()
     page.locator("#kill-echo").get_by_role("button", name="Kill now").click()
-    expect(page.locator("#live-echo")).to_contain_text("starting")
+    expect(page.locator("#live-echo")).to_contain_text("stopped")
     site.world.fleet.refusal = StateConflict("Install stripe first.")
     page.get_by_role("button", name="Start planner", exact=True).click()
     expect(page.locator("#outcome-planner")).to_have_text("Start refused. Install stripe first.")
@@ -302,11 +325,16 @@ def test_the_page_never_scrolls_sideways(serve: Serve, visit: Visit, width: int)
     site = serve(
         view("planner", in_flight=120, queued=1024, cpu_percent=187, rss_bytes=3 * 1024**3, pid=4194304),
         view("x" * 63, AgentState.FAILED, name="N" * 80, state_reason=long),
-        view("echo", AgentState.UNRESPONSIVE),
+        view(
+            "echo",
+            AgentState.UNRESPONSIVE,
+            instances=[instance(1, cpu_percent=187, rss_bytes=3 * 1024**3), instance(2, service_url="http://" + long)],
+        ),
     )
     page = visit(site, viewport={"width": width, "height": 900})
     page.get_by_role("button", name="Execute planner").click()
     page.get_by_role("button", name="Logs of planner").click()
+    page.locator("#instances-echo summary").click()
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     cut = page.evaluate(
         """[...document.querySelectorAll(".button")].filter((button) => button.checkVisibility()

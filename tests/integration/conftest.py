@@ -35,13 +35,8 @@ class Fleet:
 @pytest.fixture(
     scope="session",
     params=[
-        # A group each: one worker starts that manager, the others do not.
-        pytest.param((COMMAND, ()), id="agent-manager", marks=pytest.mark.xdist_group("agent-manager")),
-        pytest.param(
-            ((str(ROOT / "scripts" / "up"),), ("--dummy",)),
-            id="scripts-up-dummy",
-            marks=pytest.mark.xdist_group("scripts-up-dummy"),
-        ),
+        pytest.param((COMMAND, ()), id="agent-manager"),
+        pytest.param(((str(ROOT / "scripts" / "up"),), ("--dummy",)), id="scripts-up-dummy"),
     ],
 )
 def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:

@@ -105,12 +105,12 @@ async def workshop(kind: str, directory: Path) -> AsyncIterator[Workshop]:
         await shop.spawner.aclose(leave_running=False)
 
 
-def make_spawner(kind: str, directory: Path) -> Spawner:
+def make_spawner(kind: str, directory: Path, environ: dict[str, str] = ENVIRON) -> Spawner:
     listeners = PublicListeners()
     by_exec = ExecSpawner(listeners)
     if kind == "exec":
         return by_exec
-    return ForkSpawner(directory / "state", directory / "logs", by_exec, listeners, ENVIRON)
+    return ForkSpawner(directory / "state", directory / "logs", by_exec, listeners, environ)
 
 
 def scenario(kind: str, directory: Path, run: Callable[[Workshop], Any]) -> None:

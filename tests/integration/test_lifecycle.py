@@ -285,7 +285,7 @@ def test_a_streamed_execute_arrives_chunk_by_chunk(fleet: Fleet) -> None:
     with manager.http.stream(
         "POST",
         f"/api/agent-services/{agent}/execute",
-        json={"parameters": {"stream": 3, "sleep_ms": 300}},
+        json={"parameters": {"stream": 3, "sleep_ms": 1500}},
         headers={"Accept": "text/event-stream"},
     ) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")

@@ -109,7 +109,8 @@ def test_a_removed_agent_finishes_what_it_is_doing_and_does_not_delay_the_answer
             write_config(tmp_path, [{"id": "stays"}])
             assert reload(manager)["removed"] == ["gone"]
             assert not answer.done(), "the reload was answered before the drain was over"
-            assert manager.agent("gone")["state"] == "stopping", "it is listed until it has gone"
+            # It is listed until it has gone.
+            manager.wait_for("gone", "stopping")
             assert manager.execute("gone").status_code in (404, 409)
             assert manager.http.get("/api/config/diff").json()["removed"] == [], "that is decided already"
             assert answer.result().status_code == 200

@@ -5,9 +5,11 @@ const OUTCOME_MS = 6_000;
 const busyForms = new WeakSet();
 const timers = new WeakMap();
 
-// A form whose click is under way keeps its disabled buttons: an update that arrives meanwhile leaves it alone.
+// A form whose click is under way keeps its disabled buttons, and a list that was opened stays open: an update that
+// arrives meanwhile leaves them alone.
 htmx.registerExtension("dashboard", {
   htmx_before_morph_node: (node) => !busyForms.has(node),
+  htmx_before_morph_attr: (node, { attrName }) => !(node.localName === "details" && attrName === "open"),
 });
 
 const isAction = (element) => element.matches?.('form[action^="/ui/agents/"]');

@@ -65,6 +65,7 @@ class Adapter:
         bound_host: str = "127.0.0.1",
         ready: bool = True,
         lines: list[str] | None = None,
+        public_port: int | None = None,
         **spec: Any,
     ) -> None:
         self.clock = Clock()
@@ -72,6 +73,7 @@ class Adapter:
         self.lifecycle = Lifecycle(
             AdapterStatus.RUNNING,
             drain_timeout_seconds=self.spec.drain_timeout_seconds,
+            hands_over=public_port is not None,
             now=self.clock.now,
             monotonic=self.clock.monotonic,
         )
@@ -94,6 +96,7 @@ class Adapter:
             read_log=read_log,
             tokens=tokens,
             bound_host=bound_host,
+            public_port=public_port,
         )
 
     def client(self, host: str = "127.0.0.1:8100") -> httpx.AsyncClient:

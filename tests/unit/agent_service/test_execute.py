@@ -308,3 +308,22 @@ def test_a_silent_stream_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_accept_header_decides_on_streaming(accept: str, streamed: bool) -> None:
     response = run({}, b'{"parameters": {}}', {"Accept": accept})
     assert response.headers["content-type"].startswith("text/event-stream") is streamed
+
+
+def test_until_its_port_is_handed_over_a_restarting_agent_serves_there_and_sends_its_clients_away() -> None:
+    async def scenario() -> None:
+        adapter = Adapter(public_port=8101)
+
+        async def ask(port: int) -> httpx.Response:
+            async with adapter.client(f"127.0.0.1:{port}") as client:
+                return await client.post("/execute", json={"parameters": {"a": 1}})
+
+        assert "connection" not in (await ask(8101)).headers
+        adapter.lifecycle.act(AdapterAction.RESTART)
+        public, own = await ask(8101), await ask(8100)
+        assert (public.status_code, public.headers["connection"]) == (200, "close")
+        assert (own.status_code, own.headers.get("connection")) == (409, None)
+        adapter.lifecycle.handing_over = False
+        assert (await ask(8101)).status_code == 409
+
+    asyncio.run(scenario())

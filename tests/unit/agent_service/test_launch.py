@@ -53,6 +53,7 @@ def test_a_managed_start_reads_the_environment() -> None:
             "AGENT_INSTANCE_ID": "planner.7",
             "AGENT_HOST": "127.0.0.1",
             "AGENT_PORT": "8100",
+            "AGENT_LISTEN_FD": "7",
             "AGENT_MANAGER_URL": "http://127.0.0.1:8000",
             "AGENT_LOG_FILE": "logs/planner.log",
             "AGENT_INITIAL_STATUS": "paused",
@@ -64,6 +65,7 @@ def test_a_managed_start_reads_the_environment() -> None:
     assert (launch.spec.name, launch.spec.entry_point, launch.spec.max_queue) == ("Planner", "a.b:c", 3)
     assert (launch.instance_id, launch.port, launch.log_file) == ("planner.7", 8100, Path("logs/planner.log"))
     assert launch.initial_status is AdapterStatus.PAUSED
+    assert launch.listen_fd == 7
     assert launch.tokens == ("s3cret", "older")
     assert "s3cret" not in repr(launch) and "older" not in repr(launch)
 
@@ -126,6 +128,8 @@ def test_wrong_usage_exits_with_2_and_a_sentence(
             "AGENT_INITIAL_STATUS is 'stopped'; set it to running",
         ),
         ({**MANAGED, "AGENT_INSTANCE_ID": "a b"}, "AGENT_INSTANCE_ID 'a b' is wrong"),
+        ({**MANAGED, "AGENT_LISTEN_FD": "2"}, "AGENT_LISTEN_FD is '2'; set it to an inherited descriptor"),
+        ({**MANAGED, "AGENT_LISTEN_FD": "x"}, "AGENT_LISTEN_FD is 'x'"),
         ({**MANAGED, "AGENT_HOST": "0.0.0.0"}, "Refusing to bind 0.0.0.0 without a token"),
     ],
 )

@@ -13,9 +13,9 @@ from tests.unit.agent_service.harness import STARTED_AT, Clock
 PAUSE, RESUME, STOP, RESTART = AdapterAction.PAUSE, AdapterAction.RESUME, AdapterAction.STOP, AdapterAction.RESTART
 
 
-def lifecycle(clock: Clock | None = None) -> Lifecycle:
+def lifecycle(clock: Clock | None = None, *, hands_over: bool = False) -> Lifecycle:
     clock = clock or Clock()
-    return Lifecycle(drain_timeout_seconds=30, now=clock.now, monotonic=clock.monotonic)
+    return Lifecycle(drain_timeout_seconds=30, hands_over=hands_over, now=clock.now, monotonic=clock.monotonic)
 
 
 def test_pause_and_resume_go_to_and_fro_and_repeating_them_is_harmless() -> None:
@@ -95,3 +95,23 @@ def test_only_the_moves_of_the_table_are_possible() -> None:
         else:
             with pytest.raises(StateConflict):
                 subject._move(after)
+
+
+@pytest.mark.parametrize(
+    ("hands_over", "actions", "handing_over"),
+    [
+        (True, [RESTART], True),
+        (True, [RESTART, RESTART], True),
+        (True, [RESTART, STOP], False),
+        (True, [STOP], False),
+        (True, [PAUSE, RESTART], False),
+        (False, [RESTART], False),
+    ],
+)
+def test_only_a_running_agent_that_restarts_hands_its_shared_port_over(
+    hands_over: bool, actions: list[AdapterAction], handing_over: bool
+) -> None:
+    subject = lifecycle(hands_over=hands_over)
+    for action in actions:
+        subject.act(action)
+    assert subject.handing_over is handing_over

@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute
 from manager.errors import ManagerError, StateConflict, StoreUnavailable, UnknownAgent
 from manager.events import Event, EventBus, EventKind
 from manager.supervision.states import LEGAL_ACTIONS, AgentAction, AgentState, DesiredState
-from manager.supervision.views import AgentView
+from manager.supervision.views import AgentView, InstanceView
 from web.live import LiveFleet
 from web.pages import WebDeps, routes
 from web.rendering import Renderer
@@ -78,13 +78,30 @@ def view(agent_id: str = "planner", state: AgentState = AgentState.RUNNING, **ch
     return AgentView(**(base | changes))
 
 
+def instance(number: int = 1, **changes: Any) -> InstanceView:
+    """A plausible view of one of an agent's processes, which is ready."""
+    base: dict[str, Any] = {
+        "instance_id": f"i-{number}",
+        "pid": 4000 + number,
+        "service_url": f"http://127.0.0.1:{8100 + number}",
+        "ready": True,
+        "draining": False,
+        "started_at": NOW,
+        "last_heartbeat_at": NOW,
+        "in_flight": 0,
+        "cpu_percent": None,
+        "rss_bytes": None,
+    }
+    return InstanceView(**(base | changes))
+
+
 AFTER = {
     AgentAction.START: AgentState.STARTING,
     AgentAction.PAUSE: AgentState.PAUSED,
     AgentAction.RESUME: AgentState.RUNNING,
     AgentAction.STOP: AgentState.STOPPING,
     AgentAction.RESTART: AgentState.STARTING,
-    AgentAction.KILL: AgentState.STARTING,
+    AgentAction.KILL: AgentState.STOPPED,
 }
 
 

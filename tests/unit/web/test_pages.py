@@ -10,7 +10,7 @@ import pytest
 
 from manager.errors import StoreUnavailable
 from manager.supervision.states import AgentAction, AgentState
-from tests.unit.web.fakes import World, view
+from tests.unit.web.fakes import World, instance, view
 from web.session import COOKIE_NAME
 
 HTMX = {"HX-Request": "true"}
@@ -38,6 +38,24 @@ def test_the_page_shows_every_agent_and_the_summary() -> None:
     assert page.status_code == 200
     for text in ("PlannerAgent", "No module x.", "2 agents: 1 running, 1 failed", "<title>(1!) agent-manager</title>"):
         assert text in page.text
+
+
+def test_the_page_shows_the_instances_of_an_agent_that_has_several() -> None:
+    world = World(view(instances=[instance(1), instance(2, ready=False)], instances_wanted=2))
+    page = ask(world, lambda client: client.get("/"))
+    for text in (
+        ">1/2<",
+        "2 instances: 1 ready, 1 not ready",
+        "pid 4002",
+        "http://127.0.0.1:8101",
+        "Its 2 processes end",
+    ):
+        assert text in page.text
+
+
+def test_the_page_of_an_agent_with_one_process_does_not_speak_of_instances() -> None:
+    page = ask(World(view(instances=[instance()])), lambda client: client.get("/"))
+    assert "1/1" not in page.text and "instances-planner" not in page.text and "Its process ends" in page.text
 
 
 def test_an_empty_fleet_says_what_to_do_next() -> None:
@@ -205,6 +223,14 @@ def test_over_https_the_cookie_is_secure() -> None:
         World(tokens=(TOKEN,)), lambda client: client.post("https://manager.test/ui/login", data={"token": TOKEN})
     )
     assert "Secure" in answer.headers["set-cookie"]
+
+
+def test_a_header_that_anybody_can_send_does_not_make_the_cookie_secure() -> None:
+    answer = ask(
+        World(tokens=(TOKEN,)),
+        lambda client: client.post("/ui/login", data={"token": TOKEN}, headers={"X-Forwarded-Proto": "https"}),
+    )
+    assert answer.status_code == 303 and "Secure" not in answer.headers["set-cookie"]
 
 
 @pytest.mark.parametrize("form", [{"token": "wrong"}, {"token": ""}, {}])

@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from manager.events import Event, EventKind
 from manager.supervision.states import AgentState, DesiredState
 from manager.supervision.views import LastExit
-from tests.unit.web.fakes import NOW, view
-from web.view_models import Tone, agent_row, event_rows, fleet_summary
+from tests.unit.web.fakes import NOW, instance, view
+from web.tones import Tone
+from web.view_models import agent_row, fleet_summary
 
 
 def test_a_row_tells_the_figures_as_texts() -> None:
@@ -41,6 +41,44 @@ def test_the_buttons_are_the_actions_of_the_view_with_kill_apart(state: AgentSta
     row = agent_row(view(state=state), NOW)
     assert [button.label for button in row.buttons] == labels
     assert (row.kill is not None) == (state in (AgentState.RUNNING, AgentState.PAUSED, AgentState.STOPPING))
+
+
+@pytest.mark.parametrize(
+    ("desired", "managed", "label"),
+    [
+        (DesiredState.STOPPED, True, "Stop now"),
+        # The drain of a restart: a stop changes what follows it. Elsewhere: a stop that is repeated changes nothing.
+        (DesiredState.RUNNING, True, "Stop"),
+        (DesiredState.STOPPED, False, "Stop"),
+    ],
+)
+def test_a_second_stop_says_that_it_ends_the_drain_where_it_does(
+    desired: DesiredState, managed: bool, label: str
+) -> None:
+    row = agent_row(view(state=AgentState.STOPPING, desired_state=desired, managed=managed), NOW)
+    stop = next(button for button in row.buttons if button.action == "stop")
+    assert stop.label == label
+    assert ("drain at once" in stop.hint) == (label == "Stop now")
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "tone"),
+    [
+        (AgentState.RUNNING, "the restart failed and the old process stays: exit 1", Tone.WARN),
+        (AgentState.PAUSED, "the restart failed and the old process stays: exit 1", Tone.WARN),
+        (AgentState.RUNNING, None, Tone.GOOD),
+        (AgentState.STOPPED, "it is not restarted: exit 0", Tone.IDLE),
+        (AgentState.FAILED, "No module x.", Tone.BAD),
+    ],
+)
+def test_a_setback_of_an_agent_that_serves_stands_out(state: AgentState, reason: str | None, tone: Tone) -> None:
+    row = agent_row(view(state=state, state_reason=reason), NOW)
+    assert (row.reason, row.note_tone) == (reason, tone)
+
+
+def test_a_kill_tells_how_many_processes_it_ends() -> None:
+    assert agent_row(view(instances=[instance()]), NOW).processes == 1
+    assert agent_row(view(instances=[instance(1), instance(2)]), NOW).processes == 2
 
 
 def test_a_stopping_agent_tells_how_many_tasks_and_seconds_are_left() -> None:
@@ -114,29 +152,3 @@ def test_the_summary_takes_the_tone_of_its_worst_agent(states: list[AgentState],
 def test_every_state_can_be_shown() -> None:
     rows = [agent_row(view(state=state), NOW) for state in AgentState]
     assert [row.state for row in rows] == [state.value for state in AgentState]
-
-
-def test_an_event_does_not_tell_twice_who_did_it() -> None:
-    event = Event(7, NOW, EventKind.DESIRED_CHANGED, "dashboard asked echo to stop", actor="dashboard", reason="night")
-    assert [row.by for row in event_rows([event], NOW)] == ["night"]
-
-
-def test_an_event_tells_who_did_it_and_why() -> None:
-    event = Event(7, NOW, EventKind.DESIRED_CHANGED, "echo is to be paused", "echo", actor="dashboard", reason="night")
-    [row] = event_rows([event], NOW + timedelta(minutes=2))
-    assert (row.id, row.agent_id, row.age.text, row.by) == (7, "echo", "2 min", "by dashboard: night")
-
-
-@pytest.mark.parametrize(
-    ("kind", "data", "tone"),
-    [
-        (EventKind.STATE_CHANGED, {"state": "failed"}, Tone.BAD),
-        (EventKind.STATE_CHANGED, {"state": "running"}, Tone.GOOD),
-        (EventKind.STATE_CHANGED, {"state": ["odd"]}, Tone.IDLE),
-        (EventKind.START_FAILED, {}, Tone.BAD),
-        (EventKind.MANAGER_STARTED, {}, Tone.IDLE),
-    ],
-)
-def test_an_event_has_the_tone_of_what_it_tells(kind: EventKind, data: dict[str, object], tone: Tone) -> None:
-    [row] = event_rows([Event(1, NOW, kind, "It happened.", data=data)], NOW)
-    assert row.tone is tone

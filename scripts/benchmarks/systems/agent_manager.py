@@ -1,0 +1,66 @@
+"""agent-manager, with its default settings but for one: see `_config`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from scripts.benchmarks.client import ask, until_answered
+from scripts.benchmarks.daemon import running
+from scripts.benchmarks.fleet import Agent
+from scripts.benchmarks.options import CannotMeasure
+from scripts.benchmarks.ports import free_ports
+from scripts.benchmarks.systems.system import CONTROL_EVERY, CONTROL_SECONDS
+
+
+class AgentManager:
+    """A manager that runs."""
+
+    def __init__(self, pid: int, port: int) -> None:
+        self.pid = pid
+        self.port = port
+
+    async def start(self, agents: Sequence[Agent]) -> None:
+        """Start these, all at once. Raises `CannotMeasure`."""
+        await asyncio.gather(*map(self._start, agents))
+
+    async def _start(self, agent: Agent) -> None:
+        answer = await ask(self.port, "POST", f"/api/agent-services/{agent.id}/action", {"action": "start"})
+        if answer.status != 202:
+            raise CannotMeasure(f"The manager refused to start {agent.id}: {answer.body.decode()}")
+
+
+def execute_path(agent: Agent) -> str:
+    """Where the manager takes tasks for the agent."""
+    return f"/api/agent-services/{agent.id}/execute"
+
+
+@asynccontextmanager
+async def agent_manager(directory: Path, agents: Sequence[Agent]) -> AsyncIterator[AgentManager]:
+    """A manager of these agents; see `Opener`."""
+    (port,) = free_ports(1, besides=[agent.port for agent in agents])
+    config = directory / "agents.config.json"
+    config.write_text(json.dumps(_config(port, agents)), encoding="utf-8")
+    command = (Path(sys.executable).parent / "agent-manager", "up", "--config", config)
+    with running(command, directory / "output.log") as pid:
+        await until_answered(port, "GET", "/ready", every=CONTROL_EVERY, seconds=CONTROL_SECONDS)
+        yield AgentManager(pid, port)
+
+
+def _config(port: int, agents: Sequence[Agent]) -> dict[str, Any]:
+    return {
+        "runtime": {
+            "managerUrl": f"http://127.0.0.1:{port}",
+            # So that kills two seconds apart are each a first crash, which supervisord and circus take them for too.
+            "restart": {"healthyAfterSeconds": 1},
+        },
+        "agents": [
+            {"id": agent.id, "entryPoint": agent.entry_point, "port": agent.port, "autostart": agent.autostart}
+            for agent in agents
+        ],
+    }
