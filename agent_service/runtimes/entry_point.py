@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import os
 import re
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -32,15 +34,28 @@ def load_runtime(spec: AgentSpec) -> Runtime:
     if name == "dummy":
         return DummyRuntime()
     if name == "react":
-        raise EntryPointError(
-            'The entry point "react" is not available in this version; use "dummy" or package.module:attribute.'
-        )
+        return _from_data(spec)
     if name is None or (match := _FORM.fullmatch(name)) is None:
         raise EntryPointError(
             f"The entry point {name!r} is not of the form package.module:attribute; correct entryPoint in the config."
         )
     module = import_module(name, match["module"])
     return runtime_of(name, find(name, module, match["attribute"]), spec.max_concurrency)
+
+
+def _from_data(spec: AgentSpec) -> Runtime:
+    if spec.definition is None:
+        raise EntryPointError('The entry point "react" needs a definition; give the agent one, or another entry point.')
+    # Imported here, because LangChain takes seconds and 100 MB that no other agent needs.
+    from agent_service.runtimes.react.references import References
+    from agent_service.runtimes.react.runtime import ReactRuntime
+    from agent_service.runtimes.tools.toolbox import Toolbox
+
+    directory = Path.cwd()
+    resolve = References(os.environ, directory).resolve
+    toolbox = Toolbox(spec.definition.capabilities.mcp_servers, resolve)
+    threads = directory / (spec.state_directory or f".state/threads/{spec.id}")
+    return ReactRuntime(spec.definition, toolbox, resolve, threads)
 
 
 def import_module(name: str, module: str) -> ModuleType:

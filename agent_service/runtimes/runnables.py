@@ -75,12 +75,20 @@ class GraphRuntime:
                 if isinstance(payload, dict):
                     interrupts.extend(payload.get(INTERRUPT, ()))
                 await emit(payload)
+        state = self._output(state)
         if not interrupts:
             return state
         return {**(state if isinstance(state, dict) else {}), INTERRUPT: interrupts}
 
     async def close(self) -> None:
         """Nothing to close."""
+
+    def _output(self, state: Any) -> Any:
+        """Of the final state what the graph's output schema names, as `ainvoke` gives it."""
+        channels = getattr(self._graph, "output_channels", None)
+        if not isinstance(state, dict) or not isinstance(channels, list | tuple):
+            return state
+        return {name: state[name] for name in channels if name in state}
 
     def _config(self) -> dict[str, Any] | None:
         """A graph with a checkpointer needs a thread; each task is its own."""

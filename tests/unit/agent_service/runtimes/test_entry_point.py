@@ -50,7 +50,7 @@ def test_each_kind_of_entry_point_gets_its_runtime(entry_point: str, kind: type)
         ("module:", "is not of the form"),
         ("a b:c", "is not of the form"),
         ("a:b:c", "is not of the form"),
-        ("react", '"react" is not available in this version'),
+        ("react", '"react" needs a definition'),
         ("no_such_module:x", "there is no module 'no_such_module' (ModuleNotFoundError"),
         ("tests.no_such.module:x", "there is no module 'tests.no_such'"),
         (f"{AGENTS}:ecoh", "has no 'ecoh' (AttributeError: .*). .* Did you mean 'echo'?"),

@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
 
 from agent_service.encoding import encode
+from agent_service.examples import planner
 from agent_service.runtimes.protocol import Runtime
 from agent_service.runtimes.runnables import GraphRuntime, RunnableRuntime
 from tests.fixtures import graphs
@@ -40,6 +41,13 @@ def test_a_graph_is_executed_to_the_state_that_ainvoke_gives() -> None:
 
     ours, theirs = asyncio.run(scenario())
     assert ours == theirs == FINAL
+
+
+def test_what_a_graph_keeps_to_itself_is_not_in_its_result() -> None:
+    parameters = {"goal": "Read, then write it"}
+    _, result = stream(GraphRuntime(planner.graph), parameters)
+    assert result == planner.graph.invoke(parameters)
+    assert set(result) == {"goal", "steps"}
 
 
 def test_a_graph_runs_once_only() -> None:
