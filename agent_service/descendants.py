@@ -1,4 +1,4 @@
-"""Ends what an instance leaves behind: its process group, its session, and whatever carries its id elsewhere.
+"""Ends what an instance leaves behind: its cgroup, process group and session, and whatever carries its id elsewhere.
 
 A process that leaves its parent's session, or outlives its parent, keeps its environment and with it AGENT_INSTANCE_ID.
 Imports the contract and the standard library only.
@@ -14,11 +14,14 @@ import sys
 import time
 from collections.abc import Iterable
 
+from agent_service.cgroup import Cgroup, find_cgroups
 from agent_service.contract import ENV_INSTANCE_ID
 from agent_service.proc import Stat, all_stats, has_variable, read_stat
 
 _ROUNDS = 20
 """A process that forks faster than it is found is given up after so many rounds."""
+# Between looks at a group that was killed.
+_PAUSE_SECONDS = 0.005
 
 
 def belongs(stat: Stat, instance_id: str, leader: int | None) -> bool:
@@ -34,10 +37,13 @@ def end_left_behind(instance_id: str, leader: int | None, *, timeout_seconds: fl
     if sys.platform != "linux":
         return True
     deadline = time.monotonic() + timeout_seconds
+    group = find_cgroups().of(instance_id)
+    if group is not None:
+        group.kill()
     for _ in range(_ROUNDS):
         left = _left_behind(instance_id, leader)
         if not left:
-            return True
+            return group is None or _is_emptied(group, deadline)
         if not _end(left, deadline):
             return False
     return False
@@ -65,6 +71,15 @@ def _left_behind(instance_id: str, leader: int | None) -> list[Stat]:
     # A living process under the leader's number is a stranger, and so is its group.
     leader = None if any(stat.pid == leader for stat in stats) else leader
     return [stat for stat in stats if belongs(stat, instance_id, leader)]
+
+
+def _is_emptied(group: Cgroup, deadline: float) -> bool:
+    while not group.is_empty:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_PAUSE_SECONDS)
+    group.remove()
+    return True
 
 
 def _end(stats: Iterable[Stat], deadline: float) -> bool:

@@ -31,7 +31,7 @@ LogReader = Callable[[int], Awaitable[list[str]]]
 """Gives the newest N lines, oldest first. Raises OSError."""
 
 # Libraries whose INFO lines say once per request what our own lines say.
-QUIET = ("httpcore", "httpx", "uvicorn", "uvicorn.error")
+QUIET = ("httpcore", "httpx", "httpx2", "mcp", "uvicorn", "uvicorn.error")
 
 
 def configure_logging(
@@ -169,9 +169,10 @@ def _install(handlers: Sequence[logging.Handler], chain: list[Processor]) -> Non
     )
     for handler in handlers:
         handler.setFormatter(formatter)
-    logging.basicConfig(handlers=handlers, level=logging.INFO, force=True)
+    logging.basicConfig(handlers=handlers, force=True)
+    _set_level(logging.getLogger(), logging.INFO)
     for name in QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+        _set_level(logging.getLogger(name), logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -182,6 +183,12 @@ def _install(handlers: Sequence[logging.Handler], chain: list[Processor]) -> Non
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _set_level(logger: logging.Logger, level: int) -> None:
+    # Setting it writes to every logger that there is: in a forked process, to a megabyte that was shared.
+    if logger.level != level:
+        logger.setLevel(level)
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

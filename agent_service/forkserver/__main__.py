@@ -10,16 +10,41 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from agent_service.forkserver.linux import ensure_mark_space
-from agent_service.forkserver.wire import EXIT_ALREADY_RUNNING, PROFILES, Profile, interpreter_settings
+from agent_service.forkserver.fixed import fixed_variables, names_read
+from agent_service.forkserver.linux import Mark, become_subreaper, ensure_mark_space
+from agent_service.forkserver.profiles import EXIT_ALREADY_RUNNING, PROFILES, Profile
+
+if TYPE_CHECKING:
+    import structlog
+
+    from agent_service.forkserver.door import Door
+    from agent_service.forkserver.preload import Snapshot
 
 
 def main() -> None:
     """Start the server; in the server, serve."""
     options = _options()
     ensure_mark_space()
-    _serve(options.profile, options.socket, detach())
+    starter = detach()
+    # Imports may change it.
+    environment = dict(os.environ)
+    # Everything else is imported in here, so that no variable is read unseen.
+    with names_read() as names:
+        prepared = _prepare(options.profile, options.socket.absolute(), starter)
+    if prepared is None:
+        return
+    from agent_service.cgroup import find_cgroups
+    from agent_service.forkserver.preload import freeze
+    from agent_service.forkserver.server import ForkServer
+
+    cgroups = find_cgroups()
+    # A server that was killed could not take its own away.
+    cgroups.remove_empty()
+    server = ForkServer(*prepared, Mark(), fixed_variables(names, environment), cgroups)
+    freeze()
+    server.run()
 
 
 def detach() -> int:
@@ -47,37 +72,45 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _serve(profile: Profile, path: Path, starter: int) -> None:
-    # Imported as late as this, for they take longer than the start over that may come before.
-    import structlog
-    from setproctitle import setproctitle
-
+def _prepare(profile: Profile, path: Path, starter: int) -> tuple[Door, Snapshot] | None:
+    """Listen and import; None where there is nothing to serve, which the starter has been told."""
     from agent_service.forkserver.door import AlreadyServed, Door
-    from agent_service.forkserver.linux import Mark, become_subreaper
     from agent_service.forkserver.preload import Snapshot, preload
-    from agent_service.forkserver.server import ForkServer
-    from agent_service.logs import configure_logging
 
-    # 1. Listen before the slow part: managers wait in the backlog, and a second server sees at once that it is one.
+    # 1. What is imported from here on is compared with what is on disk later.
     snapshot = Snapshot()
+    # 2. Listen before the slow part: managers wait in the backlog, and a second server sees at once that it is one.
     try:
-        door = Door(path.absolute())
+        door = Door(path)
     except (AlreadyServed, OSError) as error:
         sys.stderr.write(f"{error}\n")
         os.write(starter, bytes([EXIT_ALREADY_RUNNING if isinstance(error, AlreadyServed) else 1]))
-        return
+        return None
     os.write(starter, b"\0")
     os.close(starter)
-    configure_logging(agent_id=f"fork-server.{profile}", instance_id=str(os.getpid()))
-    log = structlog.stdlib.get_logger(__name__)
-    mark = Mark()
-    setproctitle(f"agent-manager fork server: {profile}")
     become_subreaper()
-    # 2. Import.
+    # 3. Import.
+    log = _open_log(profile)
     preload(profile)
+    from agent_service.forkserver.rehearsal import rehearse
+
+    rehearse(profile)
     log.info("Fork server ready", profile=profile, socket=str(path))
-    # 3. Fork.
-    ForkServer(door, mark, snapshot, interpreter_settings(os.environ)).run()
+    return door, snapshot
+
+
+def _open_log(profile: Profile) -> structlog.stdlib.BoundLogger:
+    import structlog
+    from setproctitle import setproctitle
+
+    from agent_service.logs import configure_logging
+
+    setproctitle(f"agent-manager fork server: {profile}")
+    configure_logging(agent_id=f"fork-server.{profile}", instance_id=str(os.getpid()))
+    # A logger that is remembered would write with the server's name in its children.
+    structlog.configure(cache_logger_on_first_use=False)
+    log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+    return log
 
 
 if __name__ == "__main__":

@@ -20,18 +20,19 @@ from typing import NoReturn
 
 from setproctitle import setproctitle
 
+from agent_service.cgroup import Cgroup
 from agent_service.contract import ENV_LISTEN_FD, EXIT_CONFIG
 from agent_service.forkserver.start import Start
 from agent_service.process import flush
 
-# Seconds of CPU between the signal that an agent can see coming and the one that it cannot.
-_CPU_GRACE_SECONDS = 5
 
-
-def become(start: Start, public: socket.socket | None) -> NoReturn:
+def become(start: Start, public: socket.socket | None, group: Cgroup | None) -> NoReturn:
     """Be the agent, in a process that was just forked with all signals blocked; the process ends in here."""
     status = EXIT_CONFIG
     try:
+        # First of all: it takes the rights of the server, and holds whatever is started from here on.
+        if group is not None:
+            group.enter()
         _leave_the_server(start, public)
         if start.is_fork:
             _enter(start)
@@ -59,9 +60,8 @@ def _leave_the_server(start: Start, public: socket.socket | None) -> None:
             with contextlib.suppress(OSError):  # the one that the listing itself had open
                 os.close(descriptor)
     # 3. Limits before the user changes: only root may raise them.
-    for kind, limit in start.limits.items():
-        hard = limit + _CPU_GRACE_SECONDS if kind == resource.RLIMIT_CPU else limit
-        resource.setrlimit(kind, (limit, hard))
+    for kind, limits in start.limits.items():
+        resource.setrlimit(kind, limits)
     if start.account is not None and start.account.must_switch:
         os.setgroups(start.account.groups)
         os.setgid(start.account.gid)

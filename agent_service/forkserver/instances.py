@@ -15,6 +15,7 @@ from typing import Protocol
 
 import structlog
 
+from agent_service.cgroup import Cgroup, Cgroups
 from agent_service.descendants import belongs, kill
 from agent_service.forkserver.child import become
 from agent_service.forkserver.start import Refused, Start
@@ -46,7 +47,12 @@ class _Ending:
     instance: RunningInstance
     returncode: int
     deadline: float
+    group: Cgroup | None
     killed: dict[int, Stat] = field(default_factory=dict)
+
+    @property
+    def is_swept(self) -> bool:
+        return not self.killed and (self.group is None or self.group.is_empty)
 
     def notice(self, *, group_empty: bool) -> ExitNotice:
         was_signal = self.returncode < 0
@@ -64,8 +70,9 @@ class _Ending:
 class Instances:
     """Owns every child of this process; nobody else may wait for one. `on_exit` is told of each end, once."""
 
-    def __init__(self, mark: InstanceMark, on_exit: Callable[[ExitNotice], None]) -> None:
+    def __init__(self, mark: InstanceMark, cgroups: Cgroups, on_exit: Callable[[ExitNotice], None]) -> None:
         self._mark = mark
+        self._cgroups = cgroups
         self._on_exit = on_exit
         self._by_pid: dict[int, RunningInstance] = {}
         self._endings: list[_Ending] = []
@@ -92,11 +99,12 @@ class Instances:
         if len(threads := os.listdir("/proc/self/task")) != 1:
             raise Refused(f"This fork server has {len(threads)} threads and can no longer fork safely.", stale=True)
         self._mark.set(start.instance_id)
+        group = self._cgroups.make(start.instance_id)
         try:
             with _signals_blocked():
                 pid = os.fork()
                 if pid == 0:
-                    become(start, public)
+                    become(start, public, group)
         except OSError as error:
             raise Refused(
                 f"The operating system refused to fork ({error.strerror}); end something or raise its limits."
@@ -105,9 +113,9 @@ class Instances:
             self._mark.clear()
         # Nobody but us reaps it, so it is there even if it has ended.
         stat = read_stat(pid)
-        assert stat is not None
+        created_at = "" if stat is None else stat.start_ticks
         instance = RunningInstance(
-            agent_id=start.agent_id, instance_id=start.instance_id, pid=pid, created_at=stat.start_ticks
+            agent_id=start.agent_id, instance_id=start.instance_id, pid=pid, created_at=created_at
         )
         self._by_pid[pid] = instance
         return instance
@@ -116,13 +124,16 @@ class Instances:
         """Collect every child that has ended, and end what ended instances left behind."""
         while (pid := _next_zombie()) is not None:
             instance = self._by_pid.pop(pid, None)
+            group = None if instance is None else self._cgroups.of(instance.instance_id)
             if instance is not None:
                 # Before it is reaped: a zombie still holds the number of its group.
                 _kill_group(pid)
+            if group is not None:
+                group.kill()
             _, status = os.waitpid(pid, 0)
             if instance is not None:
                 returncode = os.waitstatus_to_exitcode(status)
-                self._endings.append(_Ending(instance, returncode, time.monotonic() + SWEEP_SECONDS))
+                self._endings.append(_Ending(instance, returncode, time.monotonic() + SWEEP_SECONDS, group))
         if self._endings:
             self._sweep()
 
@@ -137,12 +148,17 @@ class Instances:
                 os.close(descriptor)
         pending, self._endings = self._endings, []
         for ending in pending:
-            if ending.killed and time.monotonic() < ending.deadline:
+            if not ending.is_swept and time.monotonic() < ending.deadline:
                 self._endings.append(ending)
-                continue
-            if ending.killed:
-                log.error("Processes of an ended agent cannot be killed", pids=list(ending.killed))
-            self._on_exit(ending.notice(group_empty=not ending.killed))
+            else:
+                self._tell(ending)
+
+    def _tell(self, ending: _Ending) -> None:
+        if not ending.is_swept:
+            log.error("Processes of an ended agent cannot be killed", pids=list(ending.killed))
+        if ending.group is not None:
+            ending.group.remove()
+        self._on_exit(ending.notice(group_empty=ending.is_swept))
 
     def _left_behind(self, alive: Iterable[Stat]) -> Iterator[tuple[Stat, _Ending]]:
         """The processes below us that belong to endings.

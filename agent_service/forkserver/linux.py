@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 
-from agent_service.contract import ENV_INSTANCE_ID
+from agent_service.forkserver.profiles import MARK_VARIABLE
 
 _PR_SET_CHILD_SUBREAPER = 36
 # The longest instance id there may be.
@@ -23,9 +23,9 @@ def become_subreaper() -> None:
 
 def ensure_mark_space() -> None:
     """Start over, in this same process, with room for an instance id in the initial environment, if there is none."""
-    if os.environ.get(ENV_INSTANCE_ID) != _BLANK:
+    if os.environ.get(MARK_VARIABLE) != _BLANK:
         # SPT_NOENV tells setproctitle to leave that part of the memory alone.
-        environment = {**os.environ, ENV_INSTANCE_ID: _BLANK, "SPT_NOENV": "1"}
+        environment = {**os.environ, MARK_VARIABLE: _BLANK, "SPT_NOENV": "1"}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
@@ -39,7 +39,7 @@ class Mark:
     def __init__(self) -> None:
         libc = ctypes.CDLL(None)
         libc.getenv.restype = ctypes.c_void_p
-        self._address: int = libc.getenv(ENV_INSTANCE_ID.encode())
+        self._address: int = libc.getenv(MARK_VARIABLE.encode())
 
     def set(self, instance_id: str) -> None:
         """Show this id."""

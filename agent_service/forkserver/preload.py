@@ -9,15 +9,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent_service.forkserver.wire import Profile
+from agent_service.forkserver.profiles import Profile
 
 _LIGHT = (
     # What an adapter imports when it starts, and what its libraries import only when they are first used.
     "agent_service.__main__",
-    "agent_service.manager_client",
     "anyio._backends._asyncio",
     "encodings.idna",
-    "httpcore._async.http11",
     "uvicorn.lifespan.off",
     "uvicorn.protocols.http.auto",
     "uvicorn.loops.uvloop",
@@ -26,6 +24,7 @@ _LIGHT = (
 )
 _LANGGRAPH = (
     *_LIGHT,
+    "httpcore._async.http11",
     "langchain_core.language_models",
     "langchain_core.messages",
     "langchain_core.output_parsers",
@@ -44,13 +43,18 @@ _MODULES: dict[Profile, tuple[str, ...]] = {"light": _LIGHT, "langgraph": _LANGG
 
 
 def preload(profile: Profile) -> None:
-    """Import the profile's modules, and put what they made beyond the garbage collector's reach.
-
-    A collection in a child would write to every object that it visits, and each page written to is copied.
-    """
+    """Import the profile's modules."""
+    # Nothing of it is garbage.
     gc.disable()
     for module in _MODULES[profile]:
         importlib.import_module(module)
+
+
+def freeze() -> None:
+    """Put all that there is beyond the garbage collector's reach.
+
+    A collection in a child would write to every object that it visits, and each page written to is copied.
+    """
     gc.collect()
     gc.freeze()
     gc.enable()

@@ -13,10 +13,12 @@ from functools import partial
 import structlog
 from pydantic import ValidationError
 
+from agent_service.cgroup import Cgroups
 from agent_service.errors import AdapterError
 from agent_service.forkserver.channel import ChannelClosed
 from agent_service.forkserver.connections import Connection, KeptExits, request_id
 from agent_service.forkserver.door import Door
+from agent_service.forkserver.fixed import FixedVariables, differing
 from agent_service.forkserver.instances import InstanceMark, Instances
 from agent_service.forkserver.preload import Snapshot
 from agent_service.forkserver.start import Refused, prepare
@@ -25,6 +27,8 @@ from agent_service.forkserver.wire import (
     Acknowledge,
     Answer,
     ExitNotice,
+    Lend,
+    Lent,
     Listing,
     ListInstances,
     Ping,
@@ -34,6 +38,7 @@ from agent_service.forkserver.wire import (
     Shutdown,
     Spawn,
     Spawned,
+    pack,
 )
 from agent_service.http.listeners import PublicListeners
 
@@ -43,25 +48,26 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class ForkServer:
-    """Single-threaded. `interpreter`: the settings with which this interpreter was started."""
+    """Single-threaded. `fixed`: the variables that were read before the first fork. `cgroups`: for instances."""
 
     def __init__(
         self,
         door: Door,
-        mark: InstanceMark,
         snapshot: Snapshot,
-        interpreter: dict[str, str],
+        mark: InstanceMark,
+        fixed: FixedVariables,
+        cgroups: Cgroups,
         *,
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._door = door
         self._snapshot = snapshot
-        self._interpreter = interpreter
+        self._fixed = fixed
         self._idle_seconds = idle_seconds
         self._selector = selectors.DefaultSelector()
         self._connections: set[Connection] = set()
         self._exits = KeptExits()
-        self._instances = Instances(mark, self._tell)
+        self._instances = Instances(mark, cgroups, self._tell)
         self._listeners = PublicListeners()
         self._idle_since: float | None = time.monotonic()
         self._is_retired = False
@@ -155,8 +161,15 @@ class ForkServer:
             return
         try:
             self._carry_out(connection, request)
+        except ChannelClosed:
+            raise
         except Refused as refused:
-            connection.answer(Answer(id=request.id, error=Refusal(detail=str(refused), stale=refused.stale)))
+            refusal = Refusal(detail=str(refused), stale=refused.stale, permanent=refused.permanent)
+            connection.answer(Answer(id=request.id, error=refusal))
+        except Exception:  # outermost: one request that we have a mistake for must not cost all agents their server
+            log.exception("Request failed", op=request.op)
+            refusal = Refusal(detail="The fork server failed on this request; its log has the traceback.")
+            connection.answer(Answer(id=request.id, error=refusal))
 
     def _carry_out(self, connection: Connection, request: Request) -> None:
         """Raises `Refused`, `ChannelClosed`."""
@@ -165,8 +178,13 @@ class ForkServer:
                 self._spawn(connection, request)
                 return
             case ListInstances():
-                listing = Listing(id=request.id, instances=self._instances.running, interpreter=self._interpreter)
+                listing = Listing(id=request.id, instances=self._instances.running, fixed=pack(self._fixed))
                 connection.answer(listing)
+                return
+            case Lend():
+                listener = self._listeners.find(request.agent_id, request.port)
+                lent = Lent(id=request.id, has_listener=listener is not None)
+                connection.answer(lent, None if listener is None else listener.fileno())
                 return
             case Release():
                 self._listeners.release(request.agent_id)
@@ -186,7 +204,12 @@ class ForkServer:
             raise Refused("This fork server is about to end; start the agent by another one.", stale=True)
         if self._snapshot.is_stale:
             raise Refused("What this fork server has imported was changed on disk.", stale=True)
-        start = prepare(request, self._interpreter)
+        start = prepare(request, self._fixed)
+        if start.is_adapter and not start.is_fork:
+            names = differing(self._fixed, start.environment)
+            log.info(
+                "Agent gets an interpreter of its own", agent_id=start.agent_id, user=request.user, variables=names
+            )
         try:
             public = self._public_listener(request)
             instance = self._instances.start(start, public)
@@ -207,12 +230,11 @@ class ForkServer:
             raise Refused(str(error)) from error
 
     def _retire(self) -> None:
-        """Make room for a successor, which gets the listeners from the manager."""
+        """Make room for a successor, which gets the listeners from the manager that is connected."""
         if not self._is_retired:
             self._is_retired = True
             self._selector.unregister(self._door.listener)
             self._door.close()
-            self._listeners.close()
 
     def _tell(self, notice: ExitNotice) -> None:
         self._exits.keep(notice)
@@ -230,6 +252,9 @@ class ForkServer:
             self._connections.discard(connection)
             self._selector.unregister(connection.channel)
             connection.channel.close()
+            if self._is_retired and not self._connections:
+                # Nobody can reach us any more, not even to have them closed.
+                self._listeners.close()
             return
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.channel.has_unsent else 0)
         if self._selector.get_key(connection.channel).events != events:

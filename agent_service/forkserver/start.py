@@ -12,23 +12,26 @@ from pathlib import Path
 
 from agent_service.accounts import Account, find_account
 from agent_service.errors import ConfigError
-from agent_service.forkserver.wire import Spawn, interpreter_settings, unpack
+from agent_service.forkserver.fixed import FixedVariables, differing
+from agent_service.forkserver.wire import Spawn, unpack
+from agent_service.limits import resource_limits
 
 
 class Refused(Exception):
     """The instance cannot be started. The message is a sentence that tells the reader what to do.
 
-    `stale`: another fork server could.
+    `stale`: another fork server could. `permanent`: nobody can until a person has mended something.
     """
 
-    def __init__(self, detail: str, *, stale: bool = False) -> None:
+    def __init__(self, detail: str, *, stale: bool = False, permanent: bool = False) -> None:
         super().__init__(detail)
         self.stale = stale
+        self.permanent = permanent
 
 
 @dataclass(frozen=True)
 class Start:
-    """A checked `Spawn`. `is_fork`: our own adapter, to go on in the forked process; anything else is executed."""
+    """A checked `Spawn`. `is_fork`: an adapter that goes on in the forked process; anything else is executed."""
 
     agent_id: str
     instance_id: str
@@ -36,22 +39,25 @@ class Start:
     environment: Mapping[str, str]
     directory: str
     log: int
+    is_adapter: bool
     is_fork: bool
-    limits: Mapping[int, int]
+    limits: Mapping[int, tuple[int, int]]
     account: Account | None
 
 
-def prepare(wanted: Spawn, interpreter: Mapping[str, str]) -> Start:
+def prepare(wanted: Spawn, fixed: FixedVariables) -> Start:
     """Check, and open the log file, which the caller closes. Raises `Refused`.
 
-    `interpreter`: the settings with which this interpreter was started; who wants others gets a fresh one.
+    `fixed`: what a fork of this process cannot be given any more; who wants it otherwise gets a fresh interpreter. So
+    does an agent of another user, who is not to find our memory in its own.
     """
     environment = unpack(wanted.environment)
     if not os.path.isdir(wanted.directory):
-        raise Refused(
-            f"The working directory {wanted.directory!r} is not there; make it, or correct the config's place."
-        )
-    is_fork = _is_adapter(wanted.argv) and interpreter_settings(environment) == interpreter
+        raise Refused(f"The working directory {wanted.directory!r} is not there; make it, or correct its place.")
+    account = _account(wanted.user)
+    switches = account is not None and account.must_switch
+    is_adapter = wanted.argv[:3] == (sys.executable, "-m", "agent_service")
+    is_fork = is_adapter and not switches and not differing(fixed, environment)
     if not is_fork:
         _require_program(wanted.argv[0], wanted.directory, environment)
     return Start(
@@ -60,32 +66,32 @@ def prepare(wanted: Spawn, interpreter: Mapping[str, str]) -> Start:
         argv=wanted.argv,
         environment=environment,
         directory=wanted.directory,
+        is_adapter=is_adapter,
         is_fork=is_fork,
         limits=_limits(wanted),
-        account=_account(wanted.user),
+        account=account,
         log=_open_log(wanted.log_file),
     )
-
-
-def _is_adapter(argv: tuple[str, ...]) -> bool:
-    return argv[:3] == (sys.executable, "-m", "agent_service")
 
 
 def _require_program(program: str, directory: str, environment: Mapping[str, str]) -> None:
     # A path with a slash is relative to the agent's working directory, not to ours.
     path = os.path.join(directory, program) if os.sep in program else program
     if shutil.which(path, path=os.pathsep.join(os.get_exec_path(dict(environment)))) is None:
-        raise Refused(f"The program {program!r} is not there or may not be executed; check the command and the PATH.")
+        raise Refused(
+            f"The program {program!r} is not there or may not be executed; check the command and the PATH.",
+            permanent=True,
+        )
 
 
-def _limits(wanted: Spawn) -> dict[int, int]:
-    asked = {resource.RLIMIT_CPU: wanted.cpu_seconds, resource.RLIMIT_NOFILE: wanted.open_files}
-    limits = {kind: limit for kind, limit in asked.items() if limit is not None}
-    for kind, limit in limits.items():
+def _limits(wanted: Spawn) -> dict[int, tuple[int, int]]:
+    limits = resource_limits(wanted.cpu_seconds, wanted.open_files)
+    for kind, (_, limit) in limits.items():
         most = resource.getrlimit(kind)[1]
         if most != resource.RLIM_INFINITY and limit > most and os.geteuid() != 0:
             raise Refused(
-                f"A limit of {limit} is asked for and this system allows {most} at the most; lower it in limits."
+                f"A limit of {limit} is asked for and this system allows {most} at the most; lower it in limits.",
+                permanent=True,
             )
     return limits
 
@@ -96,7 +102,7 @@ def _account(user: str | None) -> Account | None:
     try:
         return find_account(user)
     except ConfigError as error:
-        raise Refused(str(error)) from error
+        raise Refused(str(error), permanent=True) from error
 
 
 def _open_log(path: str) -> int:

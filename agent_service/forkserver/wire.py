@@ -9,20 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from agent_service.contract import AgentId, InstanceId, Timestamp, WireModel
 
-Profile = Literal["light", "langgraph"]
-PROFILES: tuple[Profile, ...] = ("light", "langgraph")
-
-EXIT_ALREADY_RUNNING = 75
-"""Exit status (sysexits EX_TEMPFAIL) of the start of a fork server whose socket path another one serves."""
-
-# What the interpreter and the dynamic linker read before any of our code runs: a fork cannot change it any more.
-_INTERPRETER_PREFIXES = ("PYTHON", "LD_", "MALLOC_")
+T = TypeVar("T", str, str | None)
 
 
 def _no_nul(value: str) -> str:
@@ -65,6 +58,15 @@ class Release(WireModel):
     agent_id: AgentId
 
 
+class Lend(WireModel):
+    """Ask for a second descriptor of the agent's public listener at that port, if there is one."""
+
+    op: Literal["lend"] = "lend"
+    id: int
+    agent_id: AgentId
+    port: int
+
+
 class ListInstances(WireModel):
     """Ask for every instance that lives."""
 
@@ -94,15 +96,19 @@ class Shutdown(WireModel):
     id: int
 
 
-Request = Annotated[Spawn | Release | ListInstances | Acknowledge | Ping | Shutdown, Field(discriminator="op")]
+Request = Annotated[Spawn | Release | Lend | ListInstances | Acknowledge | Ping | Shutdown, Field(discriminator="op")]
 REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 
 
 class Refusal(WireModel):
-    """Why a request was not carried out. `stale`: this server cannot start anything right any more, a new one can."""
+    """Why a request was not carried out. `stale`: this server cannot start anything right any more, a new one can.
+
+    `permanent`: nor can anybody else, until a person has mended something.
+    """
 
     detail: str
     stale: bool = False
+    permanent: bool = False
 
 
 class Answer(WireModel):
@@ -120,6 +126,12 @@ class Spawned(Answer):
     has_listener: bool = False
 
 
+class Lent(Answer):
+    """`has_listener`: it is attached."""
+
+    has_listener: bool
+
+
 class RunningInstance(WireModel):
     """One instance that lives. `created_at` as in `/proc/PID/stat`: clock ticks since boot."""
 
@@ -130,10 +142,10 @@ class RunningInstance(WireModel):
 
 
 class Listing(Answer):
-    """Every instance that lives, and with which settings this server's interpreter was started."""
+    """Every instance that lives. `fixed`: the variables that this server's forks obey no more, packed."""
 
     instances: tuple[RunningInstance, ...]
-    interpreter: dict[str, str]
+    fixed: dict[str, str | None]
 
 
 class ExitNotice(WireModel):
@@ -149,24 +161,19 @@ class ExitNotice(WireModel):
     group_empty: bool
 
 
-def pack(environment: Mapping[str, str]) -> dict[str, str]:
+def pack(environment: Mapping[str, T]) -> dict[str, T]:
     """An environment as JSON can carry it: bytes that are not UTF-8 have no other way to survive."""
     return {_packed(name): _packed(value) for name, value in environment.items()}
 
 
-def unpack(environment: Mapping[str, str]) -> dict[str, str]:
+def unpack(environment: Mapping[str, T]) -> dict[str, T]:
     """The environment that was packed."""
     return {_unpacked(name): _unpacked(value) for name, value in environment.items()}
 
 
-def interpreter_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """What of an environment only a new interpreter can obey."""
-    return {name: value for name, value in environment.items() if name.startswith(_INTERPRETER_PREFIXES)}
+def _packed(text: T) -> T:
+    return text if text is None else os.fsencode(text).decode("latin-1")
 
 
-def _packed(text: str) -> str:
-    return os.fsencode(text).decode("latin-1")
-
-
-def _unpacked(text: str) -> str:
-    return os.fsdecode(text.encode("latin-1"))
+def _unpacked(text: T) -> T:
+    return text if text is None else os.fsdecode(text.encode("latin-1"))

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import subprocess
 import sys
 from contextlib import suppress
 from typing import Any, BinaryIO
+
+import structlog
 
 from agent_service.accounts import find_account
 from agent_service.contract import ENV_LISTEN_FD, ENV_PORT
 from agent_service.descendants import end_left_behind
 from agent_service.errors import AdapterError, ConfigError
 from agent_service.http.listeners import PublicListeners
-from manager.errors import SpawnFailed
+from agent_service.limits import resource_limits
+from manager.errors import SpawnFailed, StartImpossible
 from manager.supervision import process_group
 from manager.supervision.adopted_process import SWEEP_SECONDS, AdoptedProcess
 from manager.supervision.exit_watch import watch_exit
 from manager.supervision.identity import identify, may_lead_its_group
 from manager.supervision.process import Exit, Launch, Process, ProcessIdentity, ProcessLimits
+from manager.supervision.shared_port import PortKept, take_listener
+
+log = structlog.get_logger(__name__)
+
+_PROGRAM_ERRORS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ENOEXEC})
 
 
 class ExecSpawner:
@@ -42,9 +51,10 @@ class ExecSpawner:
             with launch.log_file.open("ab") as log:
                 process = _start(launch, environment, log, {**options, **_user_options(launch.user)})
         except ConfigError as error:
-            raise SpawnFailed(str(error), agent_id=launch.agent_id) from error
+            raise StartImpossible(str(error), agent_id=launch.agent_id) from error
         except (OSError, ValueError) as error:
-            raise SpawnFailed(
+            kind = StartImpossible if _is_about_the_program(error, launch) else SpawnFailed
+            raise kind(
                 f"The operating system refused to start {launch.argv[0]!r} ({error}); "
                 "check the command, its permissions and the log directory.",
                 agent_id=launch.agent_id,
@@ -69,6 +79,19 @@ class ExecSpawner:
 
     def forget(self, instance_id: str) -> None:
         """Nothing is kept of an instance that has ended."""
+
+    async def reclaim(self, agent_id: str, port: int, identity: ProcessIdentity) -> bool:
+        """Whether successors can share the agent's port with this adopted process, which may listen there."""
+        try:
+            listener = await asyncio.to_thread(take_listener, identity, port)
+        except PortKept as error:
+            log.warning(
+                "Public port cannot be shared with an adopted process", agent_id=agent_id, port=port, reason=str(error)
+            )
+            return False
+        if listener is not None:
+            self._listeners.keep(agent_id, listener)
+        return True
 
     async def release(self, agent_id: str) -> None:
         """Close the agent's public listener."""
@@ -106,6 +129,14 @@ def _start(
         **options,
         **process_group.session_options(),
     )
+
+
+def _is_about_the_program(error: OSError | ValueError, launch: Launch) -> bool:
+    """Rather than about memory, the number of processes, the log or the working directory, which may pass."""
+    if not isinstance(error, OSError) or error.errno not in _PROGRAM_ERRORS:
+        return False
+    # Windows names no file.
+    return error.filename in (None, launch.argv[0]) and launch.directory.is_dir()
 
 
 def _user_options(user: str | None) -> dict[str, Any]:
@@ -166,11 +197,9 @@ if sys.platform == "linux":
     import resource
 
     def _limit(pid: int, limits: ProcessLimits) -> None:
-        asked = {resource.RLIMIT_CPU: limits.cpu_seconds, resource.RLIMIT_NOFILE: limits.open_files}
-        for kind, limit in asked.items():
-            if limit is not None:
-                with suppress(ProcessLookupError):
-                    resource.prlimit(pid, kind, (limit, limit))
+        for kind, soft_and_hard in resource_limits(limits.cpu_seconds, limits.open_files).items():
+            with suppress(ProcessLookupError):
+                resource.prlimit(pid, kind, soft_and_hard)
 
 else:
 

@@ -10,21 +10,25 @@ from pathlib import Path
 import structlog
 
 from agent_service.descendants import end_left_behind
+from agent_service.forkserver.fixed import differing
+from agent_service.forkserver.profiles import Profile
 from agent_service.forkserver.wire import (
     Acknowledge,
     Answer,
     ExitNotice,
+    Lend,
+    Lent,
     Listing,
     ListInstances,
-    Profile,
     Release,
     RunningInstance,
     Shutdown,
     Spawn,
-    interpreter_settings,
+    Spawned,
     pack,
+    unpack,
 )
-from manager.errors import SpawnFailed
+from manager.errors import SpawnFailed, StartImpossible
 from manager.supervision.adopted_process import SWEEP_SECONDS, ForkedProcess
 from manager.supervision.fork_server_client import ConnectionLost, ForkServerClient, RequestRefused
 from manager.supervision.fork_server_start import ForkServerUnavailable, start_fork_server
@@ -33,6 +37,8 @@ from manager.supervision.process import Exit, Launch, ProcessIdentity
 from manager.tasks import TaskOwner
 
 _SPAWN_TRIES = 3
+# While packages are installed or upgraded one server after the other is out of date.
+_STALE_SECONDS = 60.0
 _CONNECT_TRIES = 40
 _CONNECT_PAUSE_SECONDS = 0.05
 _END_SECONDS = 5.0
@@ -55,7 +61,7 @@ class ForkServer:
         self._processes: dict[str, tuple[ForkServerClient, ForkedProcess]] = {}
         self._tasks = TaskOwner()
         self._is_closing = False
-        self.exits: dict[str, Exit] = {}
+        self.exits: dict[str, ExitNotice] = {}
         """Of instances that nobody here has started or adopted."""
         self._strays: dict[str, tuple[ForkServerClient, RunningInstance]] = {}
 
@@ -70,22 +76,28 @@ class ForkServer:
             return self._client is not None
 
     async def spawn(self, launch: Launch, listener: socket.socket | None) -> tuple[ForkedProcess, socket.socket | None]:
-        """The new process, and the agent's public listener if it has one.
+        """The new process, and the agent's public listener if the server has bound it: for the caller to keep.
 
         Raises `SpawnFailed` where the start is refused, `ForkServerUnavailable` where there is nobody to ask.
         """
-        for _ in range(_SPAWN_TRIES):
+        give_up = asyncio.get_running_loop().time() + _STALE_SECONDS
+        broken = 0
+        while broken < _SPAWN_TRIES:
             client = await self._ready()
             try:
-                spawned, received = await client.spawn(_request(launch), listener)
+                spawned, received = await client.call_for_listener(_request(launch), Spawned, listener)
             except RequestRefused as error:
                 if not error.refusal.stale:
-                    raise SpawnFailed(error.refusal.detail, agent_id=launch.agent_id) from error
+                    kind = StartImpossible if error.refusal.permanent else SpawnFailed
+                    raise kind(error.refusal.detail, agent_id=launch.agent_id) from error
                 log.info("Fork server is replaced", profile=self._profile, reason=error.refusal.detail)
                 self._retire(client)
+                if asyncio.get_running_loop().time() >= give_up:
+                    raise ForkServerUnavailable("What it has imported goes on changing on disk.") from error
             except ConnectionLost:
+                broken += 1
                 if (process := await self._recovered(launch, client)) is not None:
-                    return process, listener
+                    return process, None
             else:
                 identity = ProcessIdentity(spawned.pid, spawned.created_at, boot_id())
                 return self._keep(launch.instance_id, identity, client), received
@@ -93,10 +105,8 @@ class ForkServer:
 
     def adopt(self, identity: ProcessIdentity, instance_id: str) -> ForkedProcess | None:
         """The process, if the server still tells of it."""
-        if (exit_ := self.exits.pop(instance_id, None)) is not None:
-            process = ForkedProcess(identity, instance_id)
-            process.end(exit_)
-            return process
+        if instance_id in self.exits:
+            return self._ended(instance_id, identity)
         client, _ = self._strays.pop(instance_id, (None, None))
         return None if client is None else self._keep(instance_id, identity, client)
 
@@ -104,6 +114,17 @@ class ForkServer:
     def strays(self) -> list[RunningInstance]:
         """Instances that live and that nobody here has started or adopted."""
         return [instance for _, instance in self._strays.values()]
+
+    async def borrow(self, agent_id: str, port: int) -> socket.socket | None:
+        """A descriptor of the agent's public listener, where a server that was there before us holds it."""
+        for client in tuple(self._connected):
+            try:
+                _, listener = await client.call_for_listener(Lend(id=0, agent_id=agent_id, port=port), Lent)
+            except (ConnectionLost, RequestRefused):
+                continue
+            if listener is not None:
+                return listener
+        return None
 
     async def release(self, agent_id: str) -> None:
         """Have the agent's public listener closed."""
@@ -175,11 +196,11 @@ class ForkServer:
                 self._processes[instance.instance_id] = client, self._processes[instance.instance_id][1]
             else:
                 self._strays[instance.instance_id] = client, instance
-        if listing.interpreter == interpreter_settings(self._environ):
-            self._client = client
-        else:
-            log.info("Fork server is replaced", profile=self._profile, reason="it runs with other settings of Python")
+        if names := differing(unpack(listing.fixed), self._environ):
+            log.info("Fork server is replaced", profile=self._profile, reason=f"other values of {', '.join(names)}")
             self._retire(client)
+        else:
+            self._client = client
 
     def _retire(self, client: ForkServerClient) -> None:
         client.tell(Shutdown(id=0))
@@ -187,23 +208,27 @@ class ForkServer:
             self._client = None
 
     def _keep(self, instance_id: str, identity: ProcessIdentity, client: ForkServerClient) -> ForkedProcess:
+        if instance_id in self.exits:
+            return self._ended(instance_id, identity)
         process = ForkedProcess(identity, instance_id)
-        if (exit_ := self.exits.pop(instance_id, None)) is not None:
-            process.end(exit_)
-            return process
         self._processes[instance_id] = client, process
         if client.lost.done():
             self._lost(client)
         return process
 
+    def _ended(self, instance_id: str, identity: ProcessIdentity) -> ForkedProcess:
+        """A process that has ended before it was ours."""
+        process = ForkedProcess(identity, instance_id)
+        process.end(exit_of(self.exits.pop(instance_id)))
+        return process
+
     def _note_exit(self, notice: ExitNotice) -> None:
-        exit_ = Exit(notice.code, notice.signal)
         self._strays.pop(notice.instance_id, None)
         _, process = self._processes.pop(notice.instance_id, (None, None))
         if process is None:
-            self.exits[notice.instance_id] = exit_
+            self.exits[notice.instance_id] = notice
         else:
-            process.end(exit_)
+            process.end(exit_of(notice))
 
     def _lost(self, client: ForkServerClient) -> None:
         self._connected.discard(client)
@@ -232,8 +257,15 @@ class ForkServer:
         if (found := self._strays.pop(launch.instance_id, None)) is not None:
             owner, running = found
             return self._keep(launch.instance_id, ProcessIdentity(running.pid, running.created_at, boot_id()), owner)
+        if (notice := self.exits.get(launch.instance_id)) is not None:
+            return self._ended(launch.instance_id, ProcessIdentity(notice.pid, "", boot_id()))
         await asyncio.to_thread(end_left_behind, launch.instance_id, None, timeout_seconds=SWEEP_SECONDS)
         return None
+
+
+def exit_of(notice: ExitNotice) -> Exit:
+    """How the instance ended, in the manager's terms."""
+    return Exit(notice.code, notice.signal)
 
 
 def _request(launch: Launch) -> Spawn:

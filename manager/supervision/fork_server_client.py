@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from agent_service.forkserver.address import connect, peer
 from agent_service.forkserver.channel import Channel, ChannelClosed
-from agent_service.forkserver.wire import Answer, ExitNotice, Refusal, Request, Spawn, Spawned
+from agent_service.forkserver.wire import Answer, ExitNotice, Refusal, Request
 from manager.supervision import process_group
 from manager.supervision.identity import identify, may_lead_its_group
 
@@ -61,11 +61,15 @@ class ForkServerClient:
             os.close(descriptor)
         return answer.model_validate(found)
 
-    async def spawn(self, request: Spawn, listener: socket.socket | None) -> tuple[Spawned, socket.socket | None]:
-        """The same for a spawn, with the agent's listener: as it was handed in, or as the server has bound it."""
+    async def call_for_listener(
+        self, request: Request, answer: type[A], listener: socket.socket | None = None
+    ) -> tuple[A, socket.socket | None]:
+        """The same with a public listener: one goes along if it is given, one may come back."""
         attached = None if listener is None else listener.fileno()
-        found, descriptor = await self._ask(request.model_copy(update={"has_listener": attached is not None}), attached)
-        return Spawned.model_validate(found), None if descriptor is None else socket.socket(fileno=descriptor)
+        if attached is not None:
+            request = request.model_copy(update={"has_listener": True})
+        found, descriptor = await self._ask(request, attached)
+        return answer.model_validate(found), None if descriptor is None else socket.socket(fileno=descriptor)
 
     def tell(self, request: Request) -> None:
         """Send a request whose answer does not matter."""

@@ -8,13 +8,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from agent_service.forkserver.wire import EXIT_ALREADY_RUNNING, Profile, interpreter_settings
+from agent_service.forkserver.profiles import EXIT_ALREADY_RUNNING, Profile
 
 START_SECONDS = 30.0
-
-# What the libraries that a fork server imports may need. No secret of the manager's is among it: a child's environment
-# replaces all of it, but the kernel goes on showing it as the child's own.
-_INHERITED = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV"})
 
 
 class ForkServerUnavailable(Exception):
@@ -52,6 +48,5 @@ async def start_fork_server(profile: Profile, socket_path: Path, log_file: Path,
 
 
 def server_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What of the manager's environment a fork server gets."""
-    kept = {name: value for name, value in environ.items() if name in _INHERITED or name.startswith(("LC_", "SSL_"))}
-    return {**kept, **interpreter_settings(environ)}
+    """The manager's environment, as its agents inherit it, but for what only the manager and each agent are told."""
+    return {name: value for name, value in environ.items() if not name.startswith(("AGENT_", "MANAGER_TOKEN"))}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
 
-from agent_service.forkserver.wire import PROFILES, Profile
+from agent_service.forkserver.profiles import PROFILES, Profile
 from agent_service.http.listeners import PublicListeners
-from manager.supervision.fork_server import ForkServer
+from manager.supervision.fork_server import ForkServer, exit_of
 from manager.supervision.fork_server_start import ForkServerUnavailable
 from manager.supervision.identity import boot_id
 from manager.supervision.process import Exit, Launch, Process, ProcessIdentity, Spawner
@@ -57,15 +58,19 @@ class ForkSpawner:
 
     async def spawn(self, launch: Launch) -> Process:
         """Start an instance. Raises `SpawnFailed`."""
-        listener = self._listeners.find(launch.agent_id, launch.public_port) if launch.public_port else None
+        server = self._servers[launch.preload]
+        listener = await self._public_listener(launch.agent_id, launch.public_port)
         try:
-            process, received = await self._servers[launch.preload].spawn(launch, listener)
+            process, received = await server.spawn(launch, listener)
         except ForkServerUnavailable as error:
             self._note_failure(launch.preload, str(error))
             return await self._fallback.spawn(launch)
+        finally:
+            if listener is not None:
+                listener.close()
         self._failing.discard(launch.preload)
-        if received is not None and received is not listener:
-            self._listeners.keep(launch.agent_id, received)
+        if received is not None:
+            self._keep(launch.agent_id, received)
         return process
 
     def adopt(self, identity: ProcessIdentity, instance_id: str) -> Process:
@@ -78,7 +83,7 @@ class ForkSpawner:
     async def collect(self) -> dict[str, Exit]:
         """How instances ended while no manager was there to hear it, by instance id."""
         await asyncio.gather(*(server.find() for server in self._servers.values()))
-        return {key: exit_ for server in self._servers.values() for key, exit_ in server.exits.items()}
+        return {key: exit_of(notice) for server in self._servers.values() for key, notice in server.exits.items()}
 
     def strays(self) -> dict[str, tuple[str, ProcessIdentity]]:
         """After `collect` and every `adopt`: what else lives, by instance id, with its agent's id.
@@ -96,6 +101,14 @@ class ForkSpawner:
         for server in self._servers.values():
             server.forget(instance_id)
 
+    async def reclaim(self, agent_id: str, port: int, identity: ProcessIdentity) -> bool:
+        """Whether successors can share the agent's port with this adopted process, which may listen there."""
+        listener = await self._public_listener(agent_id, port)
+        if listener is None:
+            return await self._fallback.reclaim(agent_id, port, identity)
+        listener.close()
+        return True
+
     async def release(self, agent_id: str) -> None:
         """Close the agent's public listener."""
         self._listeners.release(agent_id)
@@ -105,6 +118,26 @@ class ForkSpawner:
         """Part with the servers; without `leave_running` each ends once the last of its instances has."""
         await asyncio.gather(*(server.close(leave_running=leave_running) for server in self._servers.values()))
         await self._fallback.aclose(leave_running=leave_running)
+
+    async def _public_listener(self, agent_id: str, port: int | None) -> socket.socket | None:
+        """The agent's listener, for the caller to close, if we have it or a server has it from an earlier manager."""
+        if port is None:
+            return None
+        for server in self._servers.values():
+            if self._listeners.find(agent_id, port) is None:
+                lent = await server.borrow(agent_id, port)
+                if lent is not None:
+                    self._keep(agent_id, lent)
+        kept = self._listeners.find(agent_id, port)
+        # Ours may be released while the caller still needs it.
+        return None if kept is None else kept.dup()
+
+    def _keep(self, agent_id: str, listener: socket.socket) -> None:
+        """Several starts at once receive the same one several times."""
+        if self._listeners.find(agent_id, int(listener.getsockname()[1])) is None:
+            self._listeners.keep(agent_id, listener)
+        else:
+            listener.close()
 
     def _note_failure(self, profile: Profile, reason: str) -> None:
         if profile not in self._failing:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 
+from agent_service.proc import has_proc, read_stat
 from manager.supervision.process import ProcessIdentity
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -23,15 +24,10 @@ def boot_id() -> str:
 
 def created_at(pid: int) -> str | None:
     """When process `pid` was created, as text to compare; None where there is none (or only a zombie)."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return None if _BOOT_ID.exists() else _created_at_elsewhere(pid)
-    except OSError:
-        return None
-    # Linux: clock ticks since boot, which no change of the wall clock moves. Fields follow the last ")".
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else fields[19]
+    stat = read_stat(pid)
+    if stat is not None:
+        return stat.start_ticks if stat.is_alive else None
+    return None if has_proc() else _created_at_elsewhere(pid)
 
 
 def identify(pid: int) -> ProcessIdentity:

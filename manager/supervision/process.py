@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from agent_service.definition import AgentDefinition
+
 
 @dataclass(frozen=True)
 class ProcessLimits:
@@ -23,7 +25,8 @@ class Launch:
 
     `public_port`: the agent's own port, which all its instances share and which its spawner binds and keeps; each
     instance listens at a port of its own besides. None where the agent has none, or binds it by itself. `user`: the
-    system's user to run as, for a manager that is root.
+    system's user to run as, for a manager that is root. `sidecar_url`: where a sidecar will answer; None for adapters.
+    `definition`: what an agent that is described by data is told of itself.
     """
 
     agent_id: str
@@ -36,6 +39,8 @@ class Launch:
     preload: Literal["light", "langgraph"] = "light"
     limits: ProcessLimits = ProcessLimits()
     user: str | None = None
+    sidecar_url: str | None = None
+    definition: AgentDefinition | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,10 @@ class Spawner(Protocol):
     def shares_ports(self) -> bool: ...
 
     async def spawn(self, launch: Launch) -> Process:
-        """Start an instance. Raises `SpawnFailed` where the operating system refuses."""
+        """Start an instance. Raises `SpawnFailed` where the operating system refuses.
+
+        `StartImpossible` is the one that trying again cannot help.
+        """
         ...
 
     async def collect(self) -> dict[str, Exit]:
@@ -112,6 +120,13 @@ class Spawner(Protocol):
 
     def forget(self, instance_id: str) -> None:
         """The end of this instance has been dealt with; the next manager need not hear of it."""
+        ...
+
+    async def reclaim(self, agent_id: str, port: int, identity: ProcessIdentity) -> bool:
+        """Whether successors can share the agent's public port with this adopted process, which may listen there.
+
+        Where nobody but the process has the listener any more, it is taken over from it, if the system allows that.
+        """
         ...
 
     async def release(self, agent_id: str) -> None:

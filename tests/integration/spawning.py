@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from agent_service.forkserver.address import connect, peer
 from agent_service.http.listeners import PublicListeners
 from agent_service.proc import read_stat
 from manager.supervision.exec_spawner import ExecSpawner
@@ -140,6 +141,15 @@ def lives(pid: int) -> bool:
     """Whether the process runs; a zombie does not."""
     stat = read_stat(pid)
     return stat is not None and stat.is_alive
+
+
+def pid_at(path: Path) -> int:
+    """The fork server that listens there. Raises OSError where none does."""
+    connection = connect(path)
+    try:
+        return peer(connection).pid
+    finally:
+        connection.close()
 
 
 async def registered(manager: FakeManager, launch: Launch) -> str:

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from agent_service.forkserver.address import connect, peer
+from agent_service.cgroup import find_cgroups
+from agent_service.forkserver.address import connect
 from agent_service.forkserver.channel import Channel, ChannelClosed
-from agent_service.forkserver.wire import EXIT_ALREADY_RUNNING
+from agent_service.forkserver.profiles import EXIT_ALREADY_RUNNING
 from agent_service.proc import all_stats, has_variable
 from manager.supervision.fork_server_start import start_fork_server
 from manager.supervision.fork_spawner import ForkSpawner
@@ -31,10 +32,13 @@ from tests.integration.spawning import (
     http,
     lives,
     make_spawner,
+    pid_at,
     registered,
     scenario,
     until,
 )
+
+CGROUPS = find_cgroups()
 
 pytestmark = pytest.mark.skipif(not ForkSpawner.available(), reason="no fork server here")
 
@@ -44,11 +48,7 @@ def socket_of(shop: Workshop, profile: str = "light") -> Path:
 
 
 def server_pid(shop: Workshop, profile: str = "light") -> int:
-    connection = connect(socket_of(shop, profile))
-    try:
-        return peer(connection).pid
-    finally:
-        connection.close()
+    return pid_at(socket_of(shop, profile))
 
 
 class Raw:
@@ -398,10 +398,8 @@ def test_a_process_is_titled_and_marked_and_the_server_has_one_thread(tmp_path: 
     scenario("fork", tmp_path, run)
 
 
-def test_no_secret_of_the_manager_is_in_the_servers_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(ENVIRON, "OPENAI_API_KEY", "s3cret")
+def test_no_token_of_the_manager_is_in_the_servers_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENVIRON, "MANAGER_TOKEN_PREVIOUS", "s3cret")
 
     async def run(shop: Workshop) -> None:
         await ended(await shop.run("pass"))
@@ -470,7 +468,7 @@ def test_a_server_told_to_end_by_signal_leaves_its_agents_alone(tmp_path: Path) 
     scenario("fork", tmp_path, run)
 
 
-def test_an_agent_that_forks_away_without_its_environment_is_found_too(tmp_path: Path) -> None:
+def test_what_an_agent_forks_away_from_its_session_is_found_too(tmp_path: Path) -> None:
     (tmp_path / "runaway.py").write_text(
         "import os, time\n"
         "if os.fork() == 0:\n"
@@ -485,12 +483,41 @@ def test_an_agent_that_forks_away_without_its_environment_is_found_too(tmp_path:
     async def run(shop: Workshop) -> None:
         bystander = await shop.run(FOREVER, agent_id="bystander")
         _, process = await ready(shop, entry_point="runaway:f")
+        # Nothing orders it before the agent's own readiness.
+        await shop.says(" .\n")
         runaway = int(shop.log.split("runaway ")[1].split()[0])
         assert lives(runaway)
         process.kill()
         assert await ended(process) == Exit(signal=signal.SIGKILL)
         assert not lives(runaway)
         assert lives(bystander.identity.pid)
+
+    scenario("fork", tmp_path, run)
+
+
+@pytest.mark.skipif(CGROUPS.of("any") is None, reason="this system delegates no cgroup to us")
+def test_what_leaves_session_group_and_environment_is_found_by_its_cgroup(tmp_path: Path) -> None:
+    away = f"import os; os.setsid(); print('away', os.getpid(), '.', flush=True); {FOREVER}"
+    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {away!r}], env={{}}); {FOREVER}"
+
+    async def run(shop: Workshop) -> None:
+        bystander = await shop.run(FOREVER, agent_id="bystander")
+        for server_dies in (False, True):
+            process = await shop.run(code)
+            count = 2 if server_dies else 1
+            await until(lambda count=count: shop.log.count(" .\n") == count, "it is away")  # type: ignore[misc]
+            away_pid = int(shop.log.split("away ")[-1].split()[0])
+            assert not has_variable(away_pid, "AGENT_INSTANCE_ID", shop.processes[-1]._instance_id)  # type: ignore[attr-defined]
+            if server_dies:
+                os.kill(server_pid(shop), signal.SIGKILL)
+            process.kill()
+            await ended(process)
+            assert not lives(away_pid)
+        assert lives(bystander.identity.pid)
+        bystander.kill()
+        await ended(bystander)
+        groups = [CGROUPS.of(each._instance_id) for each in shop.processes]  # type: ignore[attr-defined]
+        assert not any(group._path.exists() for group in groups if group is not None)
 
     scenario("fork", tmp_path, run)
 
@@ -504,6 +531,8 @@ def test_langgraph_agents_are_forked_from_a_server_that_has_imported_it(tmp_path
                 answer = await client.post("/execute", json={"parameters": {"goal": "write a letter"}})
                 assert answer.status_code == 200, answer.text
         assert os.listdir(f"/proc/{server_pid(shop, 'langgraph')}/task") == [str(server_pid(shop, "langgraph"))]
+        # What a rehearsal does wrong costs speed only, so that nobody would see it.
+        assert "Rehearsal failed" not in (tmp_path / "logs" / "fork-server.langgraph.log").read_text()
 
     scenario("fork", tmp_path, run)
 
@@ -516,3 +545,65 @@ def test_a_start_of_a_server_at_a_path_that_is_served_is_no_error(tmp_path: Path
         assert server_pid(shop) == before
 
     scenario("fork", tmp_path, run)
+
+
+def test_the_next_manager_shares_a_port_whose_listener_only_the_old_server_has(tmp_path: Path) -> None:
+    port = free_port("127.0.0.1")
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    environ = {**ENVIRON, "PYTHONPATH": f"{ENVIRON['PYTHONPATH']}:{packages}"}
+
+    async def run(shop: Workshop) -> None:
+        shop.spawner = make_spawner("fork", tmp_path, environ)
+        first, process = await ready(shop, public_port=port)
+        await shop.spawner.aclose(leave_running=True)
+        # An upgrade: the server that is there is out of date, and its agent still serves.
+        (packages / "upgraded.py").touch()
+        shop.spawner = make_spawner("fork", tmp_path, environ)
+        await shop.spawner.collect()
+        shop.processes = [shop.spawner.adopt(process.identity, first.instance_id)]
+        second, _ = await ready(shop, public_port=port)
+        shop.processes[0].kill()
+        assert await ended(shop.processes[0]) == Exit(signal=signal.SIGKILL)
+        async with http(f"http://127.0.0.1:{port}") as public:
+            assert (await public.get("/info")).json()["instance_id"] == second.instance_id
+
+    scenario("fork", tmp_path, run)
+
+
+def test_several_instances_started_at_once_share_one_port(tmp_path: Path) -> None:
+    port = free_port("127.0.0.1")
+
+    async def run(shop: Workshop) -> None:
+        launches = [shop.adapter(public_port=port) for _ in range(4)]
+        await asyncio.gather(*map(shop.start, launches))
+        await shop.says("Agent ready", 4)
+        served = set()
+        while len(served) < 4:
+            async with http(f"http://127.0.0.1:{port}") as public:
+                served.add((await public.get("/info")).json()["instance_id"])
+        assert served == {launch.instance_id for launch in launches}
+
+    scenario("fork", tmp_path, run)
+
+
+def test_a_server_without_work_and_without_a_manager_ends(tmp_path: Path) -> None:
+    path = tmp_path / "s" / "light.sock"
+    code = (
+        "import sys, agent_service.forkserver.server as server\n"
+        "server.ForkServer.__init__.__kwdefaults__['idle_seconds'] = 0.5\n"
+        f"sys.argv = ['forkserver', '--profile', 'light', '--socket', {str(path)!r}]\n"
+        "from agent_service.forkserver.__main__ import main\n"
+        "main()"
+    )
+    subprocess.run([sys.executable, "-c", code], env=ENVIRON, check=True, stdout=subprocess.DEVNULL)
+
+    async def run() -> None:
+        peer_ = Raw(path)
+        assert await peer_.say(b'{"op": "ping", "id": 1}') == {"id": 1, "error": None}
+        await asyncio.sleep(1.0)  # longer than it would idle
+        assert await peer_.say(b'{"op": "ping", "id": 2}') == {"id": 2, "error": None}
+        peer_.channel.close()
+        await until(lambda: not path.exists(), "the server's end")
+
+    asyncio.run(asyncio.wait_for(run(), 40))

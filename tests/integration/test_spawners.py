@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from manager.errors import SpawnFailed
+from manager.errors import SpawnFailed, StartImpossible
 from manager.supervision.fork_spawner import ForkSpawner
 from manager.supervision.free_port import free_port
 from manager.supervision.identity import identify
@@ -177,7 +177,7 @@ def test_a_program_that_is_not_there_is_refused(kind: str, tmp_path: Path) -> No
     async def run(shop: Workshop) -> None:
         (tmp_path / "plain").write_text("not a program")
         for program in ("no-such-program", "./no-such-program", "./plain"):
-            with pytest.raises(SpawnFailed, match=program) as refused:
+            with pytest.raises(StartImpossible, match=program) as refused:
                 await shop.start(shop.launch(program))
             assert refused.value.agent_id == "agent"
 
@@ -203,8 +203,9 @@ def test_a_program_is_found_in_its_own_directory_and_on_its_own_path(kind: str, 
 @kinds
 def test_a_start_without_its_directory_or_its_log_is_refused(kind: str, tmp_path: Path) -> None:
     async def run(shop: Workshop) -> None:
-        with pytest.raises(SpawnFailed, match="nowhere"):
+        with pytest.raises(SpawnFailed, match="nowhere") as refused:
             await shop.run("pass", directory=tmp_path / "nowhere")
+        assert not isinstance(refused.value, StartImpossible), "what is not mounted yet may come"
         (tmp_path / "file").touch()
         with pytest.raises(SpawnFailed, match="log"):
             await shop.run("pass", log_file=tmp_path / "file" / "agent.log")
@@ -215,7 +216,7 @@ def test_a_start_without_its_directory_or_its_log_is_refused(kind: str, tmp_path
 @kinds
 def test_a_user_that_is_not_there_is_refused(kind: str, tmp_path: Path) -> None:
     async def run(shop: Workshop) -> None:
-        with pytest.raises(SpawnFailed, match="There is no user 'nobody-of-that-name'"):
+        with pytest.raises(StartImpossible, match="There is no user 'nobody-of-that-name'"):
             await shop.run("pass", user="nobody-of-that-name")
 
     scenario(kind, tmp_path, run)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from manager.errors import SpawnFailed
-from manager.supervision import adopted_process, identity, process_group
+from manager.supervision import adopted_process, process_group
 from manager.supervision.adopted_process import AdoptedProcess
 from manager.supervision.exec_spawner import ExecSpawner
 from manager.supervision.identity import boot_id, created_at, identify, is_running
@@ -52,28 +52,6 @@ def test_nobody_has_no_identity_to_be_mistaken_for() -> None:
     nobody = identify(NOBODY)
     assert nobody.created_at == ""
     assert not is_running(nobody)
-
-
-def test_a_name_with_spaces_and_brackets_does_not_move_the_fields(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fields = " ".join(["S", *(str(number) for number in range(4, 53))])
-
-    class Stat:
-        def read_text(self, **_: object) -> str:
-            return f"42 (my (odd) name) 1) {fields}"
-
-    monkeypatch.setattr(identity, "Path", lambda _path: Stat())
-    assert created_at(42) == "22"
-
-
-def test_a_zombie_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Stat:
-        def read_text(self, **_: object) -> str:
-            return "42 (python) Z " + " ".join(str(number) for number in range(4, 53))
-
-    monkeypatch.setattr(identity, "Path", lambda _path: Stat())
-    assert created_at(42) is None
 
 
 def adopted(known: ProcessIdentity, monkeypatch: pytest.MonkeyPatch) -> tuple[Exit | None, list[tuple[str, int]]]:
