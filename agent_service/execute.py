@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from agent_service.contract import AgentSpec
-from agent_service.errors import BadRequest, TaskCancelled
+from agent_service.contract import TASK_ID_HEADER, AgentSpec
+from agent_service.errors import BadRequest, Refusal, TaskCancelled
 from agent_service.event_stream import Chunks, EventStream, answer_json
 from agent_service.http.body import json_type, read_object
 from agent_service.http.disconnect import disconnected
@@ -46,7 +46,7 @@ class Execute:
             return await self._stream(request, parameters, is_public)
         job = self._tasks.submit(lambda: self._runtime.execute(parameters), is_public=is_public)
         await self._until_settled(request, job, job.answer)
-        return _answer(job)
+        return self._answer(job)
 
     async def _stream(self, request: Request, parameters: Parameters, is_public: bool) -> Response | ASGIApp:
         chunks = Chunks()
@@ -58,7 +58,7 @@ class Execute:
             started.cancel()
         if not job.started.is_set():
             # Cancelled in the queue: a plain problem, since no event has been sent yet.
-            return _answer(job)
+            return self._answer(job)
         return EventStream(job, chunks, self._problems, lambda: self._left(job))
 
     async def _until_settled(self, request: Request, job: Job, event: asyncio.Future[Any]) -> None:
@@ -72,6 +72,15 @@ class Execute:
                 await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         finally:
             watcher.cancel()
+
+    def _answer(self, job: Job) -> Response:
+        """Raises the refusal of a job that never began."""
+        error = job.answer.exception()
+        if not job.started.is_set() or not isinstance(error, Refusal):
+            return Response(answer_json(job.task_id, job.answer.result()), media_type="application/json")
+        response = self._problems.response(error)
+        response.headers[TASK_ID_HEADER] = job.task_id
+        return response
 
     def _left(self, job: Job) -> None:
         if self._cancel_on_disconnect:
@@ -88,7 +97,3 @@ def parameters_of(body: dict[str, Any]) -> Parameters:
             f'"parameters" is {json_type(parameters)}, not an object; send a JSON object such as {EXAMPLE}.'
         )
     return parameters
-
-
-def _answer(job: Job) -> Response:
-    return Response(answer_json(job.task_id, job.answer.result()), media_type="application/json")

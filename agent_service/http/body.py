@@ -52,16 +52,17 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     """The whole body. Raises `BodyTooLarge`, at the latest when it grows over `max_bytes`."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > max_bytes:
-        raise _too_large(max_bytes)
+        raise too_large(max_bytes)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > max_bytes:
-            raise _too_large(max_bytes)
+            raise too_large(max_bytes)
     return bytes(body)
 
 
-def _too_large(max_bytes: int) -> BodyTooLarge:
+def too_large(max_bytes: int) -> BodyTooLarge:
+    """The refusal of a body of more than `max_bytes`."""
     return BodyTooLarge(
         f"The body is over the limit of {max_bytes} bytes (maxBodyBytes); send a smaller one or raise the limit."
     )

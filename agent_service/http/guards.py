@@ -5,20 +5,20 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 import structlog
-from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_service.contract import TOKEN_HEADER
 from agent_service.errors import ForeignOrigin, Refusal, TokenRequired, WrongHost
-from agent_service.http.request_context import bind, request_context
+from agent_service.http.request_context import bind, request_context, values_of
 
 log = structlog.stdlib.get_logger(__name__)
 
+_TOKEN_NAME = TOKEN_HEADER.lower().encode()
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
@@ -41,7 +41,7 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        context = request_context(Headers(scope=scope))
+        context = request_context(scope["headers"])
         bind(context, scope)
         started = False
 
@@ -52,14 +52,15 @@ class RequestIds:
                 message["headers"] = [*message.get("headers", []), *context.headers()]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=context.request_id, trace_id=context.trace_id):
-            try:
-                await self._app(scope, receive, send_with_ids)
-            except Exception:
-                log.exception("Request failed", method=scope["method"], path=scope["path"])
-                if started:
-                    raise
-                await self._problems.internal()(scope, receive, send_with_ids)
+        # Never unbound: the server runs each request in a task, and so in a context, of its own.
+        structlog.contextvars.bind_contextvars(request_id=context.request_id, trace_id=context.trace_id)
+        try:
+            await self._app(scope, receive, send_with_ids)
+        except Exception:
+            log.exception("Request failed", method=scope["method"], path=scope["path"])
+            if started:
+                raise
+            await self._problems.internal()(scope, receive, send_with_ids)
 
 
 class HostGuard:
@@ -75,21 +76,21 @@ class HostGuard:
         self._names = names | {name.lower() for name in also}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = self._refusal(Headers(scope=scope)) if scope["type"] == "http" else None
+        refusal = self._refusal(scope["headers"]) if scope["type"] == "http" else None
         if refusal is None:
             await self._app(scope, receive, send)
         else:
             await self._problems.response(refusal)(scope, receive, send)
 
-    def _refusal(self, headers: Headers) -> Refusal | None:
-        hosts = headers.getlist("host")
+    def _refusal(self, headers: Iterable[tuple[bytes, bytes]]) -> Refusal | None:
+        hosts = values_of(headers, b"host")
         if len(hosts) != 1 or not self._allowed(host_name(hosts[0])):
             return WrongHost(
                 f"The Host header {', '.join(hosts)!r} is not one of this server's; "
                 f"use one of {', '.join(sorted(self._names))}."
             )
-        origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2].lower() != hosts[0].lower():
+        origins = values_of(headers, b"origin")
+        if any(origin.partition("://")[2].lower() != hosts[0].lower() for origin in origins):
             return ForeignOrigin("The request comes from a page of another site; send it without an Origin header.")
         return None
 
@@ -113,14 +114,14 @@ class TokenGuard:
         self._also = also
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._tokens or self._matches(Headers(scope=scope).get(TOKEN_HEADER, "")) or self._also(scope):
+        if not self._tokens or self._matches(scope["headers"]) or self._also(scope):
             await self._app(scope, receive, send)
             return
         refusal = TokenRequired(f"Send the manager's token in the {TOKEN_HEADER} header; it was missing or wrong.")
         await self._problems.response(refusal)(scope, receive, send)
 
-    def _matches(self, header: str) -> bool:
-        given = header.encode("latin-1")
+    def _matches(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        given = next((value for name, value in headers if name == _TOKEN_NAME), b"")
         # All are compared, so that the time taken does not tell which of them was close.
         return any([hmac.compare_digest(given, token) for token in self._tokens])
 

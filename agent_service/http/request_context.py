@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import secrets
-import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from agent_service.contract import REQUEST_ID_HEADER
 
+_REQUEST_ID_NAME = REQUEST_ID_HEADER.lower().encode()
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 # https://www.w3.org/TR/trace-context/#traceparent-header-field-values; a later version may append fields.
 _TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
@@ -32,14 +32,22 @@ class RequestContext:
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The ASGI headers that every answer carries."""
         return [
-            (REQUEST_ID_HEADER.lower().encode(), self.request_id.encode()),
+            (_REQUEST_ID_NAME, self.request_id.encode()),
             (b"traceparent", self.traceparent.encode()),
         ]
 
 
-def request_context(headers: Headers) -> RequestContext:
-    """The caller's ids where they are valid, new ones where not."""
-    return RequestContext(_request_id(headers.getlist(REQUEST_ID_HEADER)), _traceparent(headers.getlist("traceparent")))
+def request_context(headers: Iterable[tuple[bytes, bytes]]) -> RequestContext:
+    """The caller's ids where they are valid, new ones where not. `headers` as in an ASGI scope."""
+    ids, traces = values_of(headers, _REQUEST_ID_NAME), values_of(headers, b"traceparent")
+    return RequestContext(
+        _request_id(ids[0] if len(ids) == 1 else ""), _traceparent(traces[0] if len(traces) == 1 else "")
+    )
+
+
+def values_of(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[str]:
+    """The values of all headers of that name, which is in lower case, as it is in an ASGI scope."""
+    return [value.decode("latin-1") for each, value in headers if each == name]
 
 
 def bind(context: RequestContext, scope: Scope) -> None:
@@ -53,15 +61,14 @@ def context_of(scope: Scope) -> RequestContext:
     return context
 
 
-def _request_id(values: list[str]) -> str:
-    if len(values) == 1 and _REQUEST_ID.fullmatch(values[0]):
-        return values[0]
-    return uuid.uuid4().hex
+def _request_id(value: str) -> str:
+    return value if _REQUEST_ID.fullmatch(value) else secrets.token_hex(16)
 
 
-def _traceparent(values: list[str]) -> str:
-    if len(values) == 1 and (match := _TRACEPARENT.fullmatch(values[0])):
+def _traceparent(value: str) -> str:
+    if match := _TRACEPARENT.fullmatch(value):
         version, _, extra = match.groups()
-        if len(values[0]) <= 512 and not (version == "00" and extra):
-            return values[0]
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+        if len(value) <= 512 and not (version == "00" and extra):
+            return value
+    fresh = secrets.token_hex(24)
+    return f"00-{fresh[:32]}-{fresh[32:]}-00"

@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from agent_service.errors import AdapterError
+from agent_service.http.coalescing import CoalescingProtocol
 
 # Seconds that finished answers have to reach their clients once the drain is over.
 DELIVERY_SECONDS = 5
@@ -30,6 +31,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=CoalescingProtocol,
                 lifespan="off",
                 ws="none",
                 log_config=None,

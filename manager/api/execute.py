@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import structlog
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from agent_service.contract import EVENT_STREAM_MEDIA_TYPE, ExecuteAnswer, ExecuteRequest
-from agent_service.http.body import read_body
-from agent_service.http.disconnect import disconnected
+from agent_service.errors import Refusal
+from agent_service.http.client.answer import RawHeaders
 from agent_service.http.event_stream import event
 from agent_service.http.request_context import context_of
+from manager.api.course import Course, Outcome
 from manager.api.operation import Operation
-from manager.api.problem import problem_of
-from manager.errors import AdapterDied, AdapterTimeout
-from manager.forwarding.forwarder import ForwardedAnswer, Forwarder, ForwardRequest
-from manager.forwarding.headers import RawHeaders
+from manager.api.problem import Problems, error_response, problem_of
+from manager.clock import Clock
+from manager.errors import AdapterDied, AdapterTimeout, ManagerError
+from manager.forwarding.client import Client
+from manager.forwarding.forwarder import ForwardedAnswer, Forwarder
+from manager.forwarding.headers import declared_length
+from manager.forwarding.idempotency import Idempotency
+from manager.forwarding.request import ForwardRequest
 from manager.registry.routing import Router
+from manager.telemetry.forward_metrics import ForwardMetrics
+from manager.telemetry.request_metrics import describe_request
 
 log = structlog.get_logger(__name__)
 
 
 class Execute:
-    """The endpoint. A client that hangs up hangs up on the adapter too."""
+    """The endpoint, as plain ASGI: it streams both ways. A client that hangs up hangs up on the adapter too."""
 
-    def __init__(self, forwarder: Forwarder, router: Router) -> None:
+    def __init__(
+        self,
+        forwarder: Forwarder | Idempotency,
+        router: Router,
+        problems: Problems,
+        metrics: ForwardMetrics,
+        clock: Clock,
+    ) -> None:
         self._forwarder = forwarder
         self._router = router
+        self._problems = problems
+        self._metrics = metrics
+        self._clock = clock
 
     def operations(self) -> list[Operation]:
         """What this module serves."""
@@ -37,66 +52,101 @@ class Execute:
                 "POST",
                 "/api/agent-services/{agent_id}/execute",
                 "Execute a task; with Accept: text/event-stream its chunks come as they are made",
-                self.execute,
+                self,
                 ExecuteAnswer,
                 body=ExecuteRequest,
-                problems=(400, 404, 409, 413, 429, 500, 502, 503, 504),
+                problems=(400, 404, 409, 413, 422, 429, 500, 502, 503, 504),
                 streams_events=True,
                 guarded=True,
             )
         ]
 
-    async def execute(self, request: Request) -> ForwardResponse:
-        """Read the request and hand it over."""
-        agent_id = request.path_params["agent_id"]
-        limit = self._router.route(agent_id).policy.max_body_bytes
-        body = await read_body(request, limit)
-        trace = context_of(request.scope)
-        return ForwardResponse(self._forwarder, ForwardRequest(agent_id, request.headers.raw, trace.headers(), body))
-
-
-class ForwardResponse:
-    """ASGI response: the adapter's answer, for as long as the client is there."""
-
-    def __init__(self, forwarder: Forwarder, request: ForwardRequest) -> None:
-        self._forwarder = forwarder
-        self._request = request
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answering = asyncio.create_task(self._answer(send), name=f"forward to {self._request.agent_id}")
-        watching = asyncio.create_task(disconnected(receive), name=f"client of {self._request.agent_id}")
+        agent_id = scope["path_params"]["agent_id"]
         try:
-            await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
+            policy = self._router.route(agent_id).policy
+        except ManagerError as error:
+            # Of an agent that nobody has no series are begun.
+            await error_response(error)(scope, receive, send)
+            return
+        course = Course(agent_id, self._clock)
+        try:
+            await self._forward(scope, receive, send, course, policy.max_body_bytes)
+        except ManagerError as error:
+            await course.answer(error_response(error), scope, receive, send)
+        except Refusal as error:
+            await course.answer(self._problems.response(error), scope, receive, send)
+        except ClientDisconnect:
+            pass
         finally:
-            watching.cancel()
-            if not answering.done():
-                answering.cancel()
-        if answering.done():
-            answering.result()
-        else:
-            await asyncio.wait({answering})
+            self._tell(scope, course)
 
-    async def _answer(self, send: Send) -> None:
+    async def _forward(self, scope: Scope, receive: Receive, send: Send, course: Course, max_body_bytes: int) -> None:
+        """Raises what is to be answered instead, while nothing has been answered yet."""
+        headers = scope["headers"]
+        client = Client(receive, headers, max_body_bytes)
+        body = await client.body()
+        request = ForwardRequest(
+            course.agent_id,
+            headers,
+            context_of(scope).headers(),
+            body,
+            asks_first=client.asks_first,
+            client=_address(scope),
+            timing=course.timing,
+        )
+        async with client:
+            await self._answer(request, send, course)
+
+    async def _answer(self, request: ForwardRequest, send: Send, course: Course) -> None:
         started: ForwardedAnswer | None = None
         try:
-            async with self._forwarder.forward(self._request) as answer:
-                await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-                started = answer
+            async with self._forwarder.forward(request) as answer:
+                headers = [*answer.headers, course.server_timing()]
+                await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+                started, course.status = answer, answer.status
+                left = declared_length(headers)
+                more_body = True
                 async for chunk in answer.chunks:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+                    if left is not None:
+                        # The end goes along with the last piece where the length tells which that is.
+                        left -= len(chunk)
+                        more_body = left > 0
+                    await send({"type": "http.response.body", "body": chunk, "more_body": more_body})
+            course.outcome = course.status_class
+            if more_body:
+                await send({"type": "http.response.body", "body": b""})
         except (AdapterDied, AdapterTimeout) as error:
             if started is None:
                 raise
-            await self._break_off(started.headers, error, send)
+            course.outcome = Outcome.BROKEN_OFF
+            await self._break_off(started.headers, error, request.agent_id, send)
 
-    async def _break_off(self, headers: RawHeaders, error: AdapterDied | AdapterTimeout, send: Send) -> None:
-        log.warning("Answer broke off", agent_id=self._request.agent_id, error=error.detail)
+    def _tell(self, scope: Scope, course: Course) -> None:
+        timing = course.timing
+        self._metrics.observe(
+            course.agent_id,
+            course.outcome,
+            queued=timing.queued,
+            connected=timing.connected,
+            agent=timing.agent,
+            total=course.seconds,
+        )
+        describe_request(scope, agent_id=course.agent_id, outcome=course.outcome, **timing.milliseconds())
+
+    async def _break_off(
+        self, headers: RawHeaders, error: AdapterDied | AdapterTimeout, agent_id: str, send: Send
+    ) -> None:
+        log.warning("Answer broke off", agent_id=agent_id, error=error.detail)
         if not _is_event_stream(headers):
             # Returning without the end of the body makes the server cut the connection: the client sees it too.
             return
         data = problem_of(error).model_dump_json(exclude_none=True).encode()
         await send({"type": "http.response.body", "body": b"\n\n" + event("error", data)})
+
+
+def _address(scope: Scope) -> str:
+    return str(scope["client"][0]) if scope.get("client") else ""
 
 
 def _is_event_stream(headers: RawHeaders) -> bool:

@@ -20,6 +20,8 @@ class RegistrationEndpoints:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        # The same for each of thousands a second: made into JSON once.
+        self._acknowledgement: bytes | None = None
 
     def operations(self) -> list[Operation]:
         """What this module serves."""
@@ -61,7 +63,10 @@ class RegistrationEndpoints:
         return json_response(self._registry.register(registration))
 
     async def heartbeat(self, request: Request) -> Response:
-        return json_response(self._registry.heartbeat(await read_model(request, Heartbeat, example=_HEARTBEAT)))
+        answer = self._registry.heartbeat(await read_model(request, Heartbeat, example=_HEARTBEAT))
+        if self._acknowledgement is None:
+            self._acknowledgement = answer.model_dump_json().encode()
+        return Response(self._acknowledgement, media_type="application/json")
 
     async def unregister(self, request: Request) -> Response:
         message = await read_model(request, Unregistration, example=_UNREGISTRATION)

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-
-import httpx
+from types import TracebackType
 
 from agent_service.contract import TOKEN_HEADER
+from agent_service.http.client.answer import Answer, BrokenExchange, RawHeaders
+from agent_service.http.client.connection import Connection
 from manager.clock import Clock
 from manager.errors import AdapterDied, AdapterTimeout, NotReady
-from manager.forwarding.headers import RawHeaders, towards_adapter, towards_client
+from manager.forwarding.exchange import Exchange
+from manager.forwarding.headers import towards_client
+from manager.forwarding.pool import Pool
+from manager.forwarding.request import ForwardRequest
 from manager.registry.instance import RegisteredInstance
-from manager.registry.routing import Admission, Router
+from manager.registry.routing import Admission, Lease, Router
 
 _RECONNECT_SECONDS = 0.05
-_CONNECT_TIMEOUT_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class ForwardRequest:
-    """What goes to the adapter. `trace_headers` replace the client's own."""
-
-    agent_id: str
-    headers: RawHeaders
-    trace_headers: RawHeaders
-    body: bytes
 
 
 @dataclass(frozen=True)
@@ -39,102 +31,174 @@ class ForwardedAnswer:
     chunks: AsyncIterator[bytes]
 
 
-def make_client() -> httpx.AsyncClient:
-    """The client for forwarding: a connection for each request.
-
-    On a connection that was kept open, an adapter's restart between two requests cannot be told from its death
-    during the second; on a fresh one, a refused connect proves that nothing was sent.
-    """
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-    timeout = httpx.Timeout(None, connect=_CONNECT_TIMEOUT_SECONDS)
-    return httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
-
-
 class Forwarder:
     """Chooses the instance through the router; never looks at processes."""
 
-    def __init__(self, router: Router, client: httpx.AsyncClient, clock: Clock, *, token: str | None) -> None:
+    def __init__(self, router: Router, pool: Pool, clock: Clock, *, token: str | None) -> None:
         self._router = router
-        self._client = client
+        self._pool = pool
         self._clock = clock
         self._token_headers: RawHeaders = [(TOKEN_HEADER.lower().encode(), token.encode())] if token else []
 
-    @asynccontextmanager
-    async def forward(self, request: ForwardRequest) -> AsyncIterator[ForwardedAnswer]:
+    def forward(self, request: ForwardRequest) -> Forwarding:
         """The answer, while the scope lasts; leaving it early hangs up on the adapter, which cancels the task.
 
-        Raises `UnknownAgent`, `StateConflict`, `NotReady`, `AdapterDied`, or `AdapterTimeout` after the agent's
-        `executeTimeoutSeconds`.
+        Entering raises what `Router.lease` raises, `AdapterDied`, `AdapterTimeout` after the agent's
+        `executeTimeoutSeconds`, or what the request's own body raises; so does reading on.
         """
-        limit = self._router.route(request.agent_id).policy.execute_timeout_seconds
-        try:
-            async with asyncio.timeout(limit):
-                instance, response = await self._send(request)
-                try:
-                    headers = towards_client(response.headers.raw)
-                    yield ForwardedAnswer(response.status_code, headers, _chunks(response, request.agent_id))
-                finally:
-                    instance.forwarding -= 1
-                    await response.aclose()
-        except TimeoutError as error:
-            raise AdapterTimeout(
-                f"{request.agent_id} did not finish within its executeTimeoutSeconds ({limit:g} s), and the manager "
-                "hung up on it; give it less to do, or raise the limit.",
-                agent_id=request.agent_id,
-            ) from error
+        return Forwarding(self, request, self._router.route(request.agent_id).policy.execute_timeout_seconds)
 
-    async def _send(self, request: ForwardRequest) -> tuple[RegisteredInstance, httpx.Response]:
-        """Try ready instances until one has taken the request, as long as it is certain that none began it."""
+    async def send(self, request: ForwardRequest) -> tuple[Lease, Exchange]:
+        """Try instances until one has answered, as long as it is certain that none before it has begun the request."""
         give_up = self._clock.monotonic() + self._router.route(request.agent_id).policy.queue_while_restarting_seconds
         while True:
-            instance = await self._router.acquire(request.agent_id)
-            response = await self._try(instance, request)
-            if response is not None and not self._is_just_restarting(request.agent_id, response):
-                return instance, response
-            instance.forwarding -= 1
-            if response is not None:
-                await response.aclose()
+            lease = await self._lease(request)
+            exchange = await self._try(lease, request)
+            if exchange is not None and not self._is_just_restarting(request, exchange.answer):
+                return lease, exchange
+            self.end(lease, exchange)
             if self._clock.monotonic() >= give_up:
+                # Not before: for a moment nobody listens in every crash and restart.
+                lease.no_answer()
                 raise NotReady(
                     f"{request.agent_id} does not accept connections; try again in a moment.",
                     agent_id=request.agent_id,
                 )
             await asyncio.sleep(_RECONNECT_SECONDS)
 
-    async def _try(self, instance: RegisteredInstance, request: ForwardRequest) -> httpx.Response | None:
-        """The response's head, or None where the connection was refused. Counts the request as in flight."""
-        # Not by the client's `build_request`, which would add headers of its own.
-        headers = [*towards_adapter(request.headers), *request.trace_headers, *self._token_headers]
-        instance.forwarding += 1
+    def end(self, lease: Lease, exchange: Exchange | None) -> None:
+        """Let go of the instance, and of the connection, which is kept where it can be."""
+        if exchange is not None:
+            exchange.stop_sending()
+            self._pool.give_back(lease.instance, exchange.connection)
+        lease.release()
+
+    async def _lease(self, request: ForwardRequest) -> Lease:
+        lease = await self._router.lease(request.agent_id, client=request.client)
+        request.timing.queued = (request.timing.queued or 0.0) + lease.queued_seconds
+        return lease
+
+    async def _try(self, lease: Lease, request: ForwardRequest) -> Exchange | None:
+        """The exchange, its head received; None where it is certain that the instance has got nothing of it."""
+        exchange: Exchange | None = None
         try:
-            url = f"{instance.service_url}/execute"
-            outgoing = httpx.Request("POST", url, headers=headers, content=request.body)
-            return await self._client.send(outgoing, stream=True)
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            return None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            instance.forwarding -= 1
+            if request.chosen is not None:
+                await request.chosen(lease.instance.instance_id)
+            connection = await self._connection(lease, request)
+            if connection is None:
+                return None
+            exchange = Exchange(connection, request, _authority(lease.instance), self._token_headers)
+            await self._until_head(lease, exchange, request)
+            return exchange
+        except BrokenExchange as error:
+            if error.untouched and request.is_repeatable:
+                return None
+            self.end(lease, exchange)
             raise _died(request.agent_id, error) from error
         except BaseException:
-            instance.forwarding -= 1
+            self.end(lease, exchange)
             raise
 
-    def _is_just_restarting(self, agent_id: str, response: httpx.Response) -> bool:
+    async def _until_head(self, lease: Lease, exchange: Exchange, request: ForwardRequest) -> None:
+        sent_at = self._clock.monotonic()
+        try:
+            await exchange.answer.until_head()
+        except BrokenExchange as error:
+            if not error.untouched:
+                lease.no_answer()
+            raise
+        lease.answered()
+        request.timing.agent = self._clock.monotonic() - sent_at
+
+    async def _connection(self, lease: Lease, request: ForwardRequest) -> Connection | None:
+        """A kept one only for what can be sent again: it may break the moment it is used. None where nobody listens."""
+        before = self._clock.monotonic()
+        connection = self._pool.take(lease.instance) if request.is_repeatable else None
+        if connection is None:
+            try:
+                connection = await self._pool.connect(lease.instance)
+            except OSError:
+                return None
+        request.timing.connected = self._clock.monotonic() - before
+        return connection
+
+    def _is_just_restarting(self, request: ForwardRequest, answer: Answer) -> bool:
         # Routed a moment before the restart began: the adapter refused it unexecuted, and its successor is coming.
-        return response.status_code == 409 and self._router.admission(agent_id) is Admission.COMING_BACK
+        return (
+            answer.status == 409
+            and request.is_repeatable
+            and self._router.admission(request.agent_id) is Admission.COMING_BACK
+        )
 
 
-async def _chunks(response: httpx.Response, agent_id: str) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in response.aiter_raw():
-            yield chunk
-    except httpx.HTTPError as error:
-        raise _died(agent_id, error) from error
+class Forwarding:
+    """One request on its way, as an asynchronous context manager.
+
+    Not by contextlib, whose generators cost more per request than choosing the instance does.
+    """
+
+    def __init__(self, forwarder: Forwarder, request: ForwardRequest, limit: float) -> None:
+        self._forwarder = forwarder
+        self._request = request
+        self._limit = limit
+        self._timeout = asyncio.timeout(limit)
+        self._taken: tuple[Lease, Exchange] | None = None
+
+    async def __aenter__(self) -> ForwardedAnswer:
+        await self._timeout.__aenter__()
+        try:
+            self._taken = await self._forwarder.send(self._request)
+        except BaseException as error:
+            await self._leave(error)
+            raise
+        answer = self._taken[1].answer
+        headers = towards_client(answer.headers, answer.status)
+        return ForwardedAnswer(answer.status, headers, _Chunks(answer, self._request.agent_id))
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._taken is not None:
+            self._forwarder.end(*self._taken)
+        await self._leave(error)
+
+    async def _leave(self, error: BaseException | None) -> None:
+        """Stop the clock. Raises `AdapterTimeout` where it has struck."""
+        try:
+            kind, traceback = (type(error), error.__traceback__) if error is not None else (None, None)
+            await self._timeout.__aexit__(kind, error, traceback)
+        except TimeoutError as timeout:
+            raise AdapterTimeout(
+                f"{self._request.agent_id} did not finish within its executeTimeoutSeconds ({self._limit:g} s), and "
+                "the manager hung up on it; give it less to do, or raise the limit.",
+                agent_id=self._request.agent_id,
+            ) from timeout
 
 
-def _died(agent_id: str, error: Exception) -> AdapterDied:
+def _authority(instance: RegisteredInstance) -> bytes:
+    return instance.service_url.partition("://")[2].encode()
+
+
+class _Chunks:
+    """The body, its breaking off told as `AdapterDied`."""
+
+    def __init__(self, answer: Answer, agent_id: str) -> None:
+        self._answer = answer
+        self._agent_id = agent_id
+
+    def __aiter__(self) -> _Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._answer)
+        except BrokenExchange as error:
+            raise _died(self._agent_id, error) from error
+
+
+def _died(agent_id: str, error: BrokenExchange) -> AdapterDied:
     return AdapterDied(
-        f"{agent_id} broke the connection before its answer was complete ({str(error) or type(error).__name__}). "
+        f"{agent_id} did not answer the request completely: {error}. "
         "Whether the task was done is not known: look at its log before you send it again.",
         agent_id=agent_id,
     )

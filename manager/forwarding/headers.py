@@ -1,12 +1,9 @@
-"""Which headers cross the manager, by RFC 9110 section 7.6.1."""
+"""Which headers cross the manager, by RFC 9110 section 7.6.1. Names are in lower case everywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from agent_service.contract import REQUEST_ID_HEADER, TOKEN_HEADER
-
-RawHeaders = list[tuple[bytes, bytes]]
+from agent_service.http.client.answer import RawHeaders
 
 HOP_BY_HOP = frozenset(
     {
@@ -35,23 +32,38 @@ _REPLACED = frozenset(
         REQUEST_ID_HEADER.lower().encode(),
     }
 )
+# Answers that end with their head, whatever it says (RFC 9110 section 6.4.1).
+BODILESS = frozenset({204, 304})
 # Towards the client: the manager's own server and middleware set these.
 _SET_BY_MANAGER = frozenset({b"date", b"server", b"traceparent", REQUEST_ID_HEADER.lower().encode()})
 
 
-def towards_adapter(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+_NOT_TOWARDS_ADAPTER = HOP_BY_HOP | _REPLACED
+_NOT_TOWARDS_CLIENT = HOP_BY_HOP | _SET_BY_MANAGER
+
+
+def towards_adapter(headers: RawHeaders) -> RawHeaders:
     """The client's headers without those of its own connection."""
-    return _without(headers, _REPLACED)
+    return _without(headers, _NOT_TOWARDS_ADAPTER)
 
 
-def towards_client(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+def towards_client(headers: RawHeaders, status: int = 200) -> RawHeaders:
     """The adapter's headers without those of its own connection."""
-    return _without(headers, _SET_BY_MANAGER)
+    kept = _without(headers, _NOT_TOWARDS_CLIENT)
+    if status in BODILESS:
+        # What it would be the length of does not come, and the server below counts.
+        return [header for header in kept if header[0] != b"content-length"]
+    return kept
 
 
-def _without(headers: Iterable[tuple[bytes, bytes]], dropped: frozenset[bytes]) -> RawHeaders:
-    lowered = [(name.lower(), value) for name, value in headers]
-    named = {token.strip().lower() for name, value in lowered if name == b"connection" for token in value.split(b",")}
-    return [
-        (name, value) for name, value in lowered if name not in HOP_BY_HOP and name not in dropped and name not in named
-    ]
+def declared_length(headers: RawHeaders) -> int | None:
+    """The body's length by Content-Length, which the server has checked; None where there is none."""
+    return next((int(value) for name, value in headers if name == b"content-length"), None)
+
+
+def _without(headers: RawHeaders, dropped: frozenset[bytes]) -> RawHeaders:
+    connection = [value for name, value in headers if name == b"connection"]
+    if connection:
+        named = {token.strip().lower() for value in connection for token in value.split(b",")}
+        dropped |= named
+    return [header for header in headers if header[0] not in dropped]

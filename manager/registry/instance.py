@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agent_service.contract import AdapterStatus, StatusReport
+from manager.registry.circuit import Circuit
 
 
 @dataclass
@@ -27,6 +28,9 @@ class RegisteredInstance:
     """Unrouted: it gets no new requests, whatever it says of itself."""
     forwarding: int = 0
     """Requests that the manager has open to it now."""
+    direct: int = 0
+    """Tasks that others than the manager gave it, as of its last report."""
+    circuit: Circuit = field(default_factory=Circuit)
 
     @property
     def routable(self) -> bool:
@@ -45,5 +49,11 @@ class RegisteredInstance:
 
     @property
     def in_flight(self) -> int:
-        """Tasks in it: as it last said, or as many as the manager knows of by itself."""
-        return max(self.report.in_flight, self.forwarding)
+        """Tasks in it: what the manager has open now, and what others had when it last spoke of them."""
+        return self.forwarding + self.direct
+
+    def take(self, report: StatusReport) -> None:
+        """Take over what it says of itself."""
+        self.report = report
+        # Of the same moment: a report is seconds old when the manager's own count has long moved on.
+        self.direct = max(report.in_flight - self.forwarding, 0)

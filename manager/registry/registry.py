@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ from manager.events import EventBus, EventKind
 from manager.registry.instance import RegisteredInstance
 
 ChangeListener = Callable[[str], None]
+
+_REPORTED = tuple(StatusReport.model_fields)
 
 
 @dataclass
@@ -93,13 +96,30 @@ class Registry:
                 f"No instance {heartbeat.instance_id} of {heartbeat.id!r} is registered; register again.",
                 agent_id=heartbeat.id,
             )
-        report = StatusReport.model_validate(heartbeat.model_dump(include=set(StatusReport.model_fields)))
+        # Not validated again: its fields have been, as the heartbeat's.
+        report = StatusReport.model_construct(**{name: getattr(heartbeat, name) for name in _REPORTED})
         changed = instance.expired or report != instance.report
         self._heard_of(instance)
-        instance.report = report
+        instance.take(report)
         if changed:
             self._changed(instance.agent_id)
         return self._answer
+
+    def vouch(self, registration: Registration) -> None:
+        """Take in a process that does not speak for itself; it counts as heard of until `silence`.
+
+        Raises what `register` raises.
+        """
+        self.register(registration)
+        self._instances[registration.instance_id].expires_at = math.inf
+
+    def silence(self, instance_id: str, why: str) -> None:
+        """Somebody vouched for this process, and it does not answer any more: a sentence says so."""
+        instance = self._instances.get(instance_id)
+        if instance is not None and not instance.expired:
+            instance.expired = True
+            self._publish(EventKind.HEARTBEAT_MISSED, instance, f"does not answer its probe: {why}")
+            self._changed(instance.agent_id)
 
     def unregister(self, message: Unregistration) -> None:
         """An instance says that it goes. One that is not known is no error: it is gone already."""
@@ -107,12 +127,7 @@ class Registry:
         if instance is None or instance.agent_id != message.id:
             return
         self.forget(instance.instance_id)
-        self._bus.publish(
-            EventKind.INSTANCE_UNREGISTERED,
-            f"{instance.agent_id} unregistered",
-            agent_id=instance.agent_id,
-            instance_id=instance.instance_id,
-        )
+        self._publish(EventKind.INSTANCE_UNREGISTERED, instance, "unregistered")
 
     def forget(self, instance_id: str) -> None:
         """Drop an instance whose process has ended; it may not register again."""
@@ -138,8 +153,23 @@ class Registry:
         """Take over what an instance answered to an action, before its next heartbeat says it."""
         instance = self._instances.get(instance_id)
         if instance is not None and instance.report != report:
-            instance.report = report
+            instance.take(report)
             self._changed(instance.agent_id)
+
+    def circuit_opened(self, instance: RegisteredInstance) -> None:
+        """An instance gets no more requests for the moment, having failed to answer again and again."""
+        self._publish(EventKind.CIRCUIT_OPENED, instance, "keeps failing to answer and gets no requests for a moment")
+        self._changed(instance.agent_id)
+
+    def circuit_closed(self, instance: RegisteredInstance) -> None:
+        """An instance has answered again."""
+        self._publish(EventKind.CIRCUIT_CLOSED, instance, "answers again")
+        self._changed(instance.agent_id)
+
+    def knows(self, agent_id: str, instance_id: str) -> bool:
+        """Whether the instance may still be alive: it is registered, or it was launched and not seen to end."""
+        managed = self._managed.get(agent_id)
+        return instance_id in self._instances or (managed is not None and instance_id in managed.expected)
 
     def get(self, instance_id: str) -> RegisteredInstance | None:
         """One instance, if it is registered."""
@@ -164,12 +194,7 @@ class Registry:
         overdue = [i for i in self._instances.values() if not i.expired and i.expires_at <= now]
         for instance in overdue:
             instance.expired = True
-            self._bus.publish(
-                EventKind.HEARTBEAT_MISSED,
-                f"{instance.agent_id} has not been heard of for {self._ttl:g} s",
-                agent_id=instance.agent_id,
-                instance_id=instance.instance_id,
-            )
+            self._publish(EventKind.HEARTBEAT_MISSED, instance, f"has not been heard of for {self._ttl:g} s")
             self._changed(instance.agent_id)
 
     def _add(self, registration: Registration) -> None:
@@ -185,25 +210,19 @@ class Registry:
         )
         self._instances[instance.instance_id] = instance
         self._by_agent.setdefault(instance.agent_id, {})[instance.instance_id] = instance
-        self._bus.publish(
-            EventKind.INSTANCE_REGISTERED,
-            f"{instance.agent_id} registered at {instance.service_url}",
-            agent_id=instance.agent_id,
-            instance_id=instance.instance_id,
-            service_url=instance.service_url,
-        )
+        url = instance.service_url
+        self._publish(EventKind.INSTANCE_REGISTERED, instance, f"registered at {url}", service_url=url)
 
     def _heard_of(self, instance: RegisteredInstance) -> None:
         instance.last_heartbeat_at = self._clock.now()
         instance.expires_at = self._clock.monotonic() + self._ttl
         if instance.expired:
             instance.expired = False
-            self._bus.publish(
-                EventKind.HEARTBEAT_RESUMED,
-                f"{instance.agent_id} is heard of again",
-                agent_id=instance.agent_id,
-                instance_id=instance.instance_id,
-            )
+            self._publish(EventKind.HEARTBEAT_RESUMED, instance, "is heard of again")
+
+    def _publish(self, kind: EventKind, instance: RegisteredInstance, what: str, **data: str) -> None:
+        message = f"{instance.agent_id} {what}"
+        self._bus.publish(kind, message, agent_id=instance.agent_id, instance_id=instance.instance_id, **data)
 
     def _check_expected(self, agent_id: str, instance_id: str) -> None:
         managed = self._managed.get(agent_id)

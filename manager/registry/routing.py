@@ -1,115 +1,85 @@
-"""Which instance takes the next request, and why none does. Supervision writes, forwarding reads and waits."""
+"""Which instance takes the next request, and why none does. Supervision writes, forwarding takes leases."""
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
-from enum import Enum
-
 from manager.clock import Clock
-from manager.errors import NotReady, StateConflict, UnknownAgent
-from manager.registry.instance import RegisteredInstance
+from manager.errors import NotReady, UnknownAgent
+from manager.registry.gate import Gate, Lease, OpenRequests
 from manager.registry.registry import Registry
+from manager.registry.route import Admission, Route, RoutePolicy
 
+__all__ = ["Admission", "Lease", "Route", "RoutePolicy", "Router"]
 
-class Admission(Enum):
-    """What becomes of a new request."""
-
-    OPEN = "open"
-    COMING_BACK = "coming back"
-    """No instance is ready, one soon will be: the request may wait."""
-    REFUSED = "refused"
-    """Paused or stopping: 409."""
-    DOWN = "down"
-    """Nobody there and nobody coming: 503."""
-
-
-@dataclass(frozen=True)
-class RoutePolicy:
-    """An agent's limits on the forward path. Times in seconds."""
-
-    execute_timeout_seconds: float
-    queue_while_restarting_seconds: float
-    max_body_bytes: int
-
-
-@dataclass(frozen=True)
-class Route:
-    """What supervision says of one agent; `detail` is the sentence for whom it turns away."""
-
-    admission: Admission
-    state: str
-    detail: str
-    policy: RoutePolicy
+_OVERLOADED_RETRY_SECONDS = 1
 
 
 class Router:
-    """Routes by agent id, and a way to wait for one to open."""
+    """A gate for each agent, so that no agent's line delays another's; and one limit over them all."""
 
-    def __init__(self, registry: Registry, clock: Clock) -> None:
+    def __init__(self, registry: Registry, clock: Clock, *, max_open_requests: int = 100_000) -> None:
         self._registry = registry
         self._clock = clock
-        self._routes: dict[str, Route] = {}
-        self._changed = asyncio.Event()
-        registry.listen(lambda _agent_id: self._wake())
+        self._gates: dict[str, Gate] = {}
+        self._total = OpenRequests(max_open_requests)
+        registry.listen(self._refresh)
 
     def set_route(self, agent_id: str, route: Route | None) -> None:
         """Set or, with None, remove what is said of an agent."""
+        gate = self._gates.get(agent_id)
         if route is None:
-            self._routes.pop(agent_id, None)
+            if gate is not None:
+                del self._gates[agent_id]
+                gate.close(unknown_agent(agent_id))
+        elif gate is None:
+            self._gates[agent_id] = Gate(agent_id, route, self._registry, self._clock, self._total)
         else:
-            self._routes[agent_id] = route
-        self._wake()
+            gate.set_route(route)
 
     def route(self, agent_id: str) -> Route:
         """What is said of the agent. Raises `UnknownAgent`."""
-        route = self._routes.get(agent_id)
-        if route is None:
-            raise unknown_agent(agent_id)
-        return route
+        return self._gate(agent_id).route
 
     def admission(self, agent_id: str) -> Admission:
         """What becomes of a new request; an agent that is not known takes none."""
-        route = self._routes.get(agent_id)
-        return route.admission if route else Admission.DOWN
+        gate = self._gates.get(agent_id)
+        return gate.route.admission if gate else Admission.DOWN
 
-    async def acquire(self, agent_id: str) -> RegisteredInstance:
-        """The ready instance with the least in flight; waits, bounded, for an agent that is coming back.
+    def waiting(self, agent_id: str) -> int:
+        """Requests that wait here for a slot in one of the agent's instances."""
+        gate = self._gates.get(agent_id)
+        return gate.waiting if gate else 0
 
-        Raises `UnknownAgent`, `StateConflict` (paused, stopping) or `NotReady`.
+    @property
+    def open_requests(self) -> int:
+        """Requests to all agents that hold a slot or wait for one."""
+        return self._total.count
+
+    async def lease(self, agent_id: str, *, client: str) -> Lease:
+        """A slot in the ready instance with the least in flight; the caller releases it.
+
+        Waits in turn, fair among `client`s, for a free slot, and, bounded, for an agent that is coming back.
+        Raises `UnknownAgent`, `StateConflict` (paused, stopping), `NotReady` or `Overloaded`.
         """
-        deadline: float | None = None
-        while True:
-            changed = self._changed
-            route = self.route(agent_id)
-            instance = self._pick(agent_id, route)
-            if instance is not None:
-                return instance
-            if deadline is None:
-                deadline = self._clock.monotonic() + route.policy.queue_while_restarting_seconds
-            remaining = deadline - self._clock.monotonic()
-            if remaining <= 0:
-                raise _not_ready(agent_id, route)
-            try:
-                async with asyncio.timeout(remaining):
-                    await changed.wait()
-            except TimeoutError:
-                continue
+        gate = self._gate(agent_id)
+        if self._total.count >= self._total.limit:
+            raise NotReady(
+                f"The manager has {self._total.limit} requests open (runtime.maxOpenRequests) and takes no more for "
+                "the moment; try again, or raise the limit.",
+                agent_id=agent_id,
+                retry_after_seconds=_OVERLOADED_RETRY_SECONDS,
+            )
+        return gate.take() or await gate.wait(client)
 
-    def _pick(self, agent_id: str, route: Route) -> RegisteredInstance | None:
-        if route.admission is Admission.REFUSED:
-            raise StateConflict(route.detail, agent_id=agent_id, state=route.state)
-        if route.admission is Admission.DOWN:
-            raise _not_ready(agent_id, route)
-        if route.admission is Admission.COMING_BACK:
-            return None
-        ready = [instance for instance in self._registry.of(agent_id) if instance.routable]
-        return min(ready, key=lambda instance: instance.forwarding, default=None)
+    def _gate(self, agent_id: str) -> Gate:
+        gate = self._gates.get(agent_id)
+        if gate is None:
+            raise unknown_agent(agent_id)
+        return gate
 
-    def _wake(self) -> None:
-        # Whoever waits holds the old event: a fresh one makes each change wake each waiter once.
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def _refresh(self, agent_id: str) -> None:
+        gate = self._gates.get(agent_id)
+        if gate is not None:
+            gate.refresh()
 
 
 def unknown_agent(agent_id: str) -> UnknownAgent:
@@ -118,7 +88,3 @@ def unknown_agent(agent_id: str) -> UnknownAgent:
         f"There is no agent {agent_id!r}; `agent-manager ps` and GET /api/agent-services list those there are.",
         agent_id=agent_id,
     )
-
-
-def _not_ready(agent_id: str, route: Route) -> NotReady:
-    return NotReady(route.detail, agent_id=agent_id, state=route.state)

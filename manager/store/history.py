@@ -19,6 +19,16 @@ _PENDING_LIMIT = 10_000
 log = structlog.get_logger(__name__)
 
 
+async def next_event_id(store: Store) -> int:
+    """An id for the first event of this manager that no event has had.
+
+    Leaves out as many as a manager that was killed may have given to events that never reached the disk: whoever has
+    seen those goes on after them.
+    """
+    last = await store.last_event_id()
+    return last + _PENDING_LIMIT + 1 if last else 1
+
+
 class EventHistory:
     """Keeps every event for `retention_days`. While the disk refuses, the newest wait in memory, bounded."""
 

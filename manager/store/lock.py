@@ -18,6 +18,7 @@ class StateDirectoryLock:
         self._directory = directory
         self._holder = directory / "manager.json"
         self._lock = FileLock(directory / "manager.lock")
+        self._locked: tuple[int, int] | None = None
 
     def acquire(self) -> None:
         """Take the directory.
@@ -34,6 +35,7 @@ class StateDirectoryLock:
             ) from error
         except OSError as error:
             raise self._unwritable(error) from error
+        self._locked = self._found()
         try:
             self.announce(None)
         except StoreUnavailable:
@@ -47,10 +49,30 @@ class StateDirectoryLock:
         except OSError as error:
             raise self._unwritable(error) from error
 
+    def check(self) -> None:
+        """Raises `StoreUnavailable` where the directory that was locked is no longer there.
+
+        What is written then is lost with the removed files, and another manager may have begun in its place.
+        """
+        if self._found() != self._locked:
+            raise StoreUnavailable(
+                f"The state directory {self._directory} was removed or replaced while this manager ran, and nothing "
+                "can be kept any more; restart the manager."
+            )
+
     def release(self) -> None:
-        """Let the directory go."""
-        self._holder.unlink(missing_ok=True)
+        """Let the directory go; where it is another manager's by now, its name stays."""
+        if self._found() == self._locked:
+            self._holder.unlink(missing_ok=True)
         self._lock.release()
+
+    def _found(self) -> tuple[int, int] | None:
+        """What tells the lock file from another one under its name: the kernel gives a held file's number to none."""
+        try:
+            found = os.stat(self._lock.lock_file)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _unwritable(self, error: OSError) -> StoreUnavailable:
         return StoreUnavailable(

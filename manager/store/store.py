@@ -19,6 +19,7 @@ from manager.errors import StoreUnavailable
 from manager.events import Event, EventKind
 from manager.store import tables
 from manager.store.database import open_database
+from manager.store.keyed_answers import KeyedAnswers
 
 T = TypeVar("T")
 
@@ -52,16 +53,21 @@ class InstanceRecord:
 
 
 class Store:
-    """The database behind async calls. Every method raises `StoreUnavailable` where the disk fails it."""
+    """The database behind async calls. Every method raises `StoreUnavailable` where the disk fails it.
 
-    def __init__(self, engine: Engine) -> None:
+    `check` does so too where what is written would be lost: without being asked, SQLite goes on in removed files.
+    """
+
+    def __init__(self, engine: Engine, check: Callable[[], None]) -> None:
         self._engine = engine
+        self._check = check
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self.keyed_answers = KeyedAnswers(self._run)
 
     @classmethod
-    async def open(cls, directory: Path) -> Store:
+    async def open(cls, directory: Path, check: Callable[[], None] = lambda: None) -> Store:
         """The store in `directory`, migrated."""
-        return cls(await asyncio.to_thread(open_database, directory))
+        return cls(await asyncio.to_thread(open_database, directory), check)
 
     async def close(self) -> None:
         """Finish what is queued and close the file."""
@@ -79,7 +85,12 @@ class Store:
         values = asdict(record)
         statement = upsert(tables.desired_states).values(values)
         statement = statement.on_conflict_do_update(index_elements=["agent_id"], set_=values)
-        await self._run(lambda db: db.execute(statement))
+
+        def write(db: Connection) -> None:
+            self._check()
+            db.execute(statement)
+
+        await self._run(write)
 
     async def instances(self) -> list[InstanceRecord]:
         """The processes that ran when last heard of."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import JSON, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 metadata = MetaData()
 
@@ -48,4 +48,22 @@ instances = Table(
     Column("service_url", Text),
     Column("log_offset", Integer, nullable=False),
     Column("restarts", Integer, nullable=False),
+)
+
+# Executes with an Idempotency-Key: under way, answered, or with an outcome that nobody can know.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("agent_id", String(63), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("instance_id", String(128)),
+    Column("created_at", String(32), nullable=False),
+    Column("status", Integer),
+    Column("headers", JSON),
+    Column("body", LargeBinary),
+    Column("detail", Text),
+    Index("ix_idempotency_keys_created_at", "created_at"),
 )

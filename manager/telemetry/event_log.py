@@ -22,7 +22,10 @@ def _write(event: Event) -> None:
     told = {name: value for name, value in event.to_wire().items() if value not in (None, {})}
     del told["message"], told["at"]
     told["event_id"] = told.pop("id")
-    (log.warning if _is_failure(event) else log.info)(event.message, **told)
+    if event.kind is EventKind.STATE_DIRECTORY_LOST:
+        log.error(event.message, **told)
+    else:
+        (log.warning if _is_failure(event) else log.info)(event.message, **told)
 
 
 def _is_failure(event: Event) -> bool:

@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -49,14 +50,28 @@ class ExpositionError(ValueError):
     """A page is not in the text format; the message says which line, and what is wrong with it."""
 
 
+class Section(NamedTuple):
+    """A family of one page as it goes onto another: all its samples, as text of so many lines."""
+
+    name: str
+    kind: str
+    help: str
+    lines: int
+    text: str
+
+
 @dataclass
 class Family:
-    """All samples of one metric: `name{labels}` → `value` or `value timestamp`, as they stand on the page."""
+    """All samples of one metric: `name{labels}` → `value` or `value timestamp`, as they stand on the page.
+
+    `added`: samples of other pages, as text.
+    """
 
     name: str
     kind: str
     help: str = ""
     samples: dict[str, str] = field(default_factory=dict)
+    added: list[str] = field(default_factory=list)
 
     @property
     def sample_names(self) -> frozenset[str]:
@@ -67,12 +82,14 @@ class Family:
         """One sample of the family's own name."""
         self.samples[_series(self.name, ((name, escape(text)) for name, text in labels.items()))] = repr(value)
 
-    def lines(self) -> Iterable[str]:
-        """The family as lines of a page."""
-        yield f"# HELP {self.name} {self.help or _NO_HELP}"
-        yield f"# TYPE {self.name} {self.kind}"
-        for series, value in self.samples.items():
-            yield f"{series} {value}"
+    def text(self) -> str:
+        """Its samples as lines of a page."""
+        own = [f"{series} {value}\n" for series, value in self.samples.items()]
+        return "".join([*own, *self.added])
+
+    def section(self) -> Section:
+        """It as it goes onto another page."""
+        return Section(self.name, self.kind, self.help, len(self.samples), self.text())
 
 
 def escape(text: str) -> str:
@@ -82,8 +99,13 @@ def escape(text: str) -> str:
 
 def render(families: Iterable[Family]) -> bytes:
     """The page; a family without samples is left out."""
-    lines = [line for family in families if family.samples for line in family.lines()]
-    return "".join(f"{line}\n" for line in lines).encode()
+    texts = [(family, text) for family in families if (text := family.text())]
+    return "".join(
+        [
+            f"# HELP {family.name} {family.help or _NO_HELP}\n# TYPE {family.name} {family.kind}\n{text}"
+            for family, text in texts
+        ]
+    ).encode()
 
 
 def parse(page: str, labels: Mapping[str, str] | None = None) -> list[Family]:
@@ -102,9 +124,11 @@ def parse(page: str, labels: Mapping[str, str] | None = None) -> list[Family]:
 
 
 def merge(
-    own: Sequence[Family], pages: Sequence[Sequence[Family]], *, exclusive: Collection[str]
+    own: Sequence[Family], pages: Sequence[Sequence[Section]], *, exclusive: Collection[str]
 ) -> tuple[list[Family], list[int]]:
     """One list of families out of all, and how many samples of each page had to be dropped.
+
+    The pages' series differ from each other's and from the manager's by the labels that they were parsed with.
 
     A family that contradicts another (same name and other type, or `x_count` beside a histogram `x`) cannot
     stand on one page with it. The manager's `own` always stands, then what most pages say, so that one agent
@@ -112,7 +136,7 @@ def merge(
     """
     merged = {family.name: family for family in own}
     claimed = {name for family in own for name in family.sample_names}
-    votes = Counter((family.name, family.kind) for page in pages for family in page)
+    votes = Counter((section.name, section.kind) for page in pages for section in page)
     for (name, kind), _ in votes.most_common():
         candidate = Family(name, kind)
         if claimed.isdisjoint(candidate.sample_names):
@@ -121,15 +145,15 @@ def merge(
     return list(merged.values()), [_join(page, merged, exclusive) for page in pages]
 
 
-def _join(page: Sequence[Family], merged: Mapping[str, Family], exclusive: Collection[str]) -> int:
+def _join(page: Sequence[Section], merged: Mapping[str, Family], exclusive: Collection[str]) -> int:
     dropped = 0
-    for family in page:
-        home = merged.get(family.name)
-        if home is None or home.kind != family.kind or home.name in exclusive:
-            dropped += len(family.samples)
+    for section in page:
+        home = merged.get(section.name)
+        if home is None or home.kind != section.kind or home.name in exclusive:
+            dropped += section.lines
         else:
-            home.samples.update(family.samples)
-            home.help = home.help or family.help
+            home.added.append(section.text)
+            home.help = home.help or section.help
     return dropped
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
+import asyncio
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 from manager.events import Event, EventBus, EventKind
 
@@ -16,6 +19,8 @@ class ManagerMetrics:
     def __init__(self, *, version: str) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        tasks = Gauge("manager_asyncio_tasks", "Tasks of the manager's event loop.", registry=self.registry)
+        tasks.set_function(_counting_tasks())
         Info("manager_build", "The manager's version.", registry=self.registry).info({"version": version})
         self._events = Counter("manager_events_total", "Lifecycle events, by kind.", ["kind"], registry=self.registry)
         self._requests = Counter(
@@ -31,6 +36,7 @@ class ManagerMetrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         for kind in EventKind:
             self._events.labels(kind.value)
 
@@ -40,8 +46,24 @@ class ManagerMetrics:
 
     def observe_request(self, *, method: str, route: str, status: int, seconds: float) -> None:
         """One answered request; `route` is a template such as `/api/agent-services/{agent_id}`."""
-        self._requests.labels(method, route, f"{status // 100}xx").inc()
-        self._durations.labels(method, route).observe(seconds)
+        key = method, route, status // 100
+        series = self._series.get(key)
+        if series is None:
+            # Finding a series by its labels takes longer than counting.
+            series = self._requests.labels(method, route, f"{status // 100}xx"), self._durations.labels(method, route)
+            self._series[key] = series
+        counter, histogram = series
+        counter.inc()
+        histogram.observe(seconds)
 
     def _count(self, event: Event) -> None:
         self._events.labels(event.kind.value).inc()
+
+
+def _counting_tasks() -> Callable[[], float]:
+    """Counts those of the loop that runs now, from whatever thread."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return lambda: 0
+    return lambda: len(asyncio.all_tasks(loop))

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-import httpx
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
 from manager.clock import Clock
-from manager.telemetry.exposition import ExpositionError, Family, merge, parse, render
-from manager.telemetry.scraper import ScrapeError, Scraper
+from manager.telemetry.exposition import ExpositionError, Family, Section, merge, parse, render
+from manager.telemetry.scraper import Connect, NoMetrics, ScrapeError, Scraper
 from manager.telemetry.target import Target, agent_families
 
 log = structlog.get_logger(__name__)
+
+
+class _Read(NamedTuple):
+    """What stood on an agent's page."""
+
+    page: bytes
+    sections: tuple[Section, ...]
 
 
 class FleetMetrics:
@@ -31,7 +38,7 @@ class FleetMetrics:
         states: Sequence[str],
         desired_states: Sequence[str],
         registry: CollectorRegistry,
-        client: httpx.AsyncClient,
+        connect: Connect,
         clock: Clock,
         timeout_seconds: float = 2.0,
     ) -> None:
@@ -39,9 +46,10 @@ class FleetMetrics:
         self._states = states
         self._desired_states = desired_states
         self._registry = registry
-        self._scraper = Scraper(client, timeout_seconds=timeout_seconds)
+        self._scraper = Scraper(connect, timeout_seconds=timeout_seconds)
         self._clock = clock
         self._failing: set[str] = set()
+        self._read: dict[tuple[str, str | None], _Read] = {}
 
     async def render(self) -> bytes:
         """The page, to be sent as `exposition.CONTENT_TYPE`."""
@@ -52,18 +60,32 @@ class FleetMetrics:
         self._report(failures)
         return page
 
-    def _merged(self, targets: Sequence[Target], pages: Sequence[str | ScrapeError]) -> tuple[bytes, dict[str, str]]:
-        parsed: list[tuple[Target, list[Family]]] = []
-        failures: dict[str, str] = {}
+    def _merged(
+        self, targets: Sequence[Target], pages: Sequence[bytes | ScrapeError]
+    ) -> tuple[bytes, dict[str, Exception]]:
+        read: dict[tuple[str, str | None], _Read] = {}
+        failures: dict[str, Exception] = {}
+        found: list[tuple[Target, Sequence[Section]]] = []
         for target, page in zip(targets, pages, strict=True):
             try:
-                parsed.append((target, _families(target, page)))
+                one = self._read_page(target, page)
             except (ScrapeError, ExpositionError) as error:
                 if target.service_url is not None:
-                    failures[target.agent_id] = str(error)
-        return self._page(targets, parsed), failures
+                    failures[target.agent_id] = error
+            else:
+                read[_key(target)] = one
+                found.append((target, one.sections))
+        self._read = read
+        return self._page(targets, found), failures
 
-    def _page(self, targets: Sequence[Target], parsed: Sequence[tuple[Target, list[Family]]]) -> bytes:
+    def _read_page(self, target: Target, page: bytes | ScrapeError) -> _Read:
+        """An idle agent's page stays as it is, byte for byte; reading one takes longer than all else about it."""
+        if isinstance(page, ScrapeError):
+            raise page
+        known = self._read.get(_key(target))
+        return known if known is not None and known.page == page else _Read(page, _sections(target, page))
+
+    def _page(self, targets: Sequence[Target], found: Sequence[tuple[Target, Sequence[Section]]]) -> bytes:
         dropped = Family(
             "agent_scrape_dropped_series",
             "gauge",
@@ -71,28 +93,36 @@ class FleetMetrics:
         )
         about_agents = agent_families(
             targets,
-            up={target.agent_id for target, _ in parsed},
+            up={target.agent_id for target, _ in found},
             states=self._states,
             desired_states=self._desired_states,
             now=self._clock.now(),
         )
         own = [*about_agents, dropped, *parse(generate_latest(self._registry).decode())]
-        families, counts = merge(own, [page for _, page in parsed], exclusive=_exclusive(own))
-        for (target, _), count in zip(parsed, counts, strict=True):
+        families, counts = merge(own, [sections for _, sections in found], exclusive=_exclusive(own))
+        for (target, _), count in zip(found, counts, strict=True):
             dropped.add(count, agent_id=target.agent_id, instance_id=target.instance_id or "")
         return render(families)
 
-    def _report(self, failures: dict[str, str]) -> None:
+    def _report(self, failures: dict[str, Exception]) -> None:
         """Once when it begins, not with every scrape."""
         for agent_id in failures.keys() - self._failing:
-            log.warning("Agent's metrics cannot be read", agent_id=agent_id, reason=failures[agent_id])
+            tell = log.debug if isinstance(failures[agent_id], NoMetrics) else log.warning
+            tell("Agent's metrics cannot be read", agent_id=agent_id, reason=str(failures[agent_id]))
         self._failing = set(failures)
 
 
-def _families(target: Target, page: str | ScrapeError) -> list[Family]:
-    if isinstance(page, ScrapeError):
-        raise page
-    return parse(page, {"agent_id": target.agent_id, "instance_id": target.instance_id or ""})
+def _key(target: Target) -> tuple[str, str | None]:
+    return target.agent_id, target.instance_id
+
+
+def _sections(target: Target, page: bytes) -> tuple[Section, ...]:
+    try:
+        text = page.decode()
+    except UnicodeDecodeError:
+        raise ExpositionError("its page is not UTF-8") from None
+    families = parse(text, {"agent_id": target.agent_id, "instance_id": target.instance_id or ""})
+    return tuple(family.section() for family in families)
 
 
 def _exclusive(own: Sequence[Family]) -> set[str]:

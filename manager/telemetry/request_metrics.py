@@ -1,8 +1,10 @@
-"""Counts and times HTTP requests: a pure ASGI middleware, so that streams pass through it untouched."""
+"""Counts, times and logs HTTP requests: a pure ASGI middleware, so that streams pass through it untouched."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPMethod
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -11,44 +13,82 @@ from manager.telemetry.manager_metrics import ManagerMetrics
 
 UNMATCHED = "unmatched"
 OTHER_METHOD = "other"
+# Answered well they are signs of life, every few seconds from every agent, and would push all else out of the log.
+_NOT_LOGGED = frozenset({"/api/agent-services/heartbeat"})
+
+Entry = dict[str, Any]
+
+
+def describe_request(scope: Scope, **fields: Any) -> None:
+    """Add `fields` (JSON values) to the request's line in the access log."""
+    scope.setdefault("state", {}).setdefault("access_fields", {}).update(fields)
 
 
 class RequestMetrics:
-    """Labels are bounded: routes by their templates, methods by those that HTTP knows."""
+    """Labels are bounded: routes by their templates, methods by those that HTTP knows.
 
-    def __init__(self, app: ASGIApp, *, metrics: ManagerMetrics, clock: Clock) -> None:
+    `log` takes the request's line for the access log, when all is over.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: ManagerMetrics, clock: Clock, log: Callable[[Entry], None]) -> None:
         self._app = app
         self._metrics = metrics
         self._clock = clock
+        self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = self._clock.monotonic()
-        observed = False
-
-        def observe(status: int) -> None:
-            nonlocal observed
-            observed = True
-            self._metrics.observe_request(
-                method=_method(scope),
-                route=_route(scope),
-                status=status,
-                seconds=self._clock.monotonic() - started,
-            )
+        status = 0
+        sent = 0
 
         async def send_observed(message: Message) -> None:
+            nonlocal status, sent
             if message["type"] == "http.response.start":
-                observe(message["status"])
+                status = message["status"]
+                self._observe(scope, status, started)
+            else:
+                sent += len(message.get("body", b""))
             await send(message)
 
         try:
             await self._app(scope, receive, send_observed)
         finally:
-            # An application that raised before it answered: the server answers 500 for it.
-            if not observed:
-                observe(500)
+            if not status:
+                # An application that raised before it answered: the server answers 500 for it. One that merely
+                # returned has lost its client.
+                self._observe(scope, 500, started)
+            self._record(scope, status, sent, self._clock.monotonic() - started)
+
+    def _observe(self, scope: Scope, status: int, started: float) -> None:
+        self._metrics.observe_request(
+            method=_method(scope), route=_route(scope), status=status, seconds=self._clock.monotonic() - started
+        )
+
+    def _record(self, scope: Scope, status: int, sent: int, seconds: float) -> None:
+        path = scope["path"]
+        if path in _NOT_LOGGED and status < 400:
+            return
+        state = scope.get("state", {})
+        context = state.get("request_context")
+        client = scope.get("client")
+        self._log(
+            {
+                # As agent_service.contract.rfc3339 would, which converts from other time zones first.
+                "timestamp": self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "client": client[0] if client else None,
+                "method": scope["method"],
+                "path": path,
+                "status": status or None,
+                "bytes": sent,
+                "duration_ms": round(seconds * 1000, 2),
+                "request_id": context and context.request_id,
+                "trace_id": context and context.trace_id,
+                **state.get("access_fields", {}),
+            }
+        )
 
 
 def _method(scope: Scope) -> str:

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from http import HTTPStatus
+from urllib.parse import urlsplit
 
-import httpx
-
+from agent_service.http.client.answer import Answer, BrokenExchange
+from agent_service.http.client.connection import Connection
 from manager.telemetry.target import Target
 
 MAX_PAGE_BYTES = 1024 * 1024
 MAX_CONCURRENT = 256
 
-# Compressed pages are refused: a few kilobytes of them can hold gigabytes.
-_HEADERS = {"Accept": "text/plain; version=0.0.4", "Accept-Encoding": "identity"}
+Connect = Callable[[str], Awaitable[Connection]]
 
 
 class ScrapeError(Exception):
     """The page of one agent could not be had; the message says why."""
 
 
-class Scraper:
-    """`timeout_seconds` is for one whole page, from connecting to its last byte."""
+class NoMetrics(ScrapeError):
+    """The agent has no such page, which it need not have."""
 
-    def __init__(self, client: httpx.AsyncClient, *, timeout_seconds: float) -> None:
-        self._client = client
+
+class Scraper:
+    """Each page on a connection of its own: one that was kept may be closed by the adapter in that very moment.
+
+    `timeout_seconds` is for one whole page, from connecting to its last byte.
+    """
+
+    def __init__(self, connect: Connect, *, timeout_seconds: float) -> None:
+        self._connect = connect
         self._timeout_seconds = timeout_seconds
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
 
-    async def scrape(self, targets: Iterable[Target]) -> list[str | ScrapeError]:
+    async def scrape(self, targets: Iterable[Target]) -> list[bytes | ScrapeError]:
         """Each target's page, in order, or why there is none."""
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -36,30 +44,48 @@ class Scraper:
             ]
         return [task.result() for task in tasks]
 
-    async def _page_or_error(self, target: Target) -> str | ScrapeError:
+    async def _page_or_error(self, target: Target) -> bytes | ScrapeError:
         if target.service_url is None:
             return ScrapeError("it has no address")
         try:
             async with self._slots, asyncio.timeout(self._timeout_seconds):
-                return await self._page(f"{target.service_url.rstrip('/')}/metrics")
+                return await self._page(target.service_url)
         except TimeoutError:
             return ScrapeError(f"it did not answer within {self._timeout_seconds:g} s")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return ScrapeError(f"the request failed: {type(error).__name__} {error}".rstrip())
-        except UnicodeDecodeError:
-            return ScrapeError("its page is not UTF-8")
+        except OSError as error:
+            return ScrapeError(f"it takes no connections: {error.strerror or error}")
+        except BrokenExchange as error:
+            return ScrapeError(str(error))
         except ScrapeError as error:
             return error
 
-    async def _page(self, url: str) -> str:
-        body = bytearray()
-        async with self._client.stream("GET", url, headers=_HEADERS) as response:
-            if response.status_code != httpx.codes.OK:
-                raise ScrapeError(f"it answered {response.status_code}")
-            if response.headers.get("Content-Encoding", "identity") != "identity":
-                raise ScrapeError("it answered compressed, unasked")
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_PAGE_BYTES:
-                    raise ScrapeError(f"its page is over {MAX_PAGE_BYTES} bytes")
-        return body.decode()
+    async def _page(self, service_url: str) -> bytes:
+        connection = await self._connect(service_url)
+        try:
+            return await _body(connection.begin(_head(service_url), b""))
+        finally:
+            connection.abort()
+
+
+def _head(service_url: str) -> bytes:
+    # Compressed pages are refused: a few kilobytes of them can hold gigabytes.
+    return (
+        f"GET /metrics HTTP/1.1\r\nHost: {urlsplit(service_url).netloc}\r\nAccept: text/plain; version=0.0.4\r\n"
+        "Accept-Encoding: identity\r\nConnection: close\r\n\r\n"
+    ).encode()
+
+
+async def _body(answer: Answer) -> bytes:
+    await answer.until_head()
+    if answer.status == HTTPStatus.NOT_FOUND:
+        raise NoMetrics("it has no /metrics")
+    if answer.status != HTTPStatus.OK:
+        raise ScrapeError(f"it answered {answer.status}")
+    if any(name == b"content-encoding" and value != b"identity" for name, value in answer.headers):
+        raise ScrapeError("it answered compressed, unasked")
+    body = bytearray()
+    async for chunk in answer:
+        body += chunk
+        if len(body) > MAX_PAGE_BYTES:
+            raise ScrapeError(f"its page is over {MAX_PAGE_BYTES} bytes")
+    return bytes(body)

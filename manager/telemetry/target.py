@@ -29,6 +29,8 @@ class Target:
     cpu_percent: float | None
     rss_bytes: int | None
     last_heartbeat_at: datetime | None
+    queued: int = 0
+    is_answering: bool = True
 
 
 _Value = Callable[[Sequence[Target]], float | None]
@@ -77,7 +79,7 @@ def _measures(up: Collection[str], now: datetime) -> list[tuple[str, str, str, _
         (
             "agent_restarts_total",
             "counter",
-            "Restarts of the agent since the manager started.",
+            "Restarts of the agent, by a crash or by a person; an agent that is taken back keeps its count.",
             lambda group: max(target.restarts for target in group),
         ),
         (
@@ -85,6 +87,18 @@ def _measures(up: Collection[str], now: datetime) -> list[tuple[str, str, str, _
             "gauge",
             "Tasks in flight, as the agent's newest report told.",
             lambda group: sum(target.in_flight for target in group),
+        ),
+        (
+            "agent_queue_length",
+            "gauge",
+            "Requests that wait for a slot, in the manager and in the agent's processes.",
+            lambda group: sum(target.queued for target in group),
+        ),
+        (
+            "agent_circuit_open",
+            "gauge",
+            "Whether requests are kept away because no instance answers: 1 yes, 0 no.",
+            lambda group: int(not any(target.is_answering for target in group)),
         ),
         (
             "agent_cpu_ratio",

@@ -14,7 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path == "/execute":
+        if self.path == "/execute" and body["parameters"].get("hang_up"):
+            self.close_connection = True
+        elif self.path == "/execute":
             self.answer(200, {"task_id": "1", "result": {"foreign": body["parameters"]}, "duration_ms": 0})
         elif body["action"] == "stop":
             self.answer(202, {"status": "stopping", "in_flight": 0})

@@ -135,6 +135,12 @@ def test_a_failure_shows_type_and_message_and_never_a_traceback() -> None:
     assert response.status_code == 500
     assert "RuntimeError: no luck" in response.json()["detail"]
     assert "Traceback" not in response.text and "dummy.py" not in response.text
+    assert response.headers["x-task-id"]
+
+
+def test_a_refusal_before_the_task_began_names_no_task() -> None:
+    response = run({"max_body_bytes": 10}, b'{"parameters": {"fail": "no luck"}}')
+    assert (response.status_code, response.headers.get("x-task-id")) == (413, None)
 
 
 @pytest.mark.parametrize("stream", [False, True])

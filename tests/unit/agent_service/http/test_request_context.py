@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from starlette.datastructures import Headers
 
 from agent_service.http.request_context import request_context
 
@@ -12,7 +11,7 @@ SPAN = "b7ad6b7169203331"
 
 
 def context(*pairs: tuple[str, str]) -> tuple[str, str]:
-    made = request_context(Headers(raw=[(key.encode(), value.encode("latin-1")) for key, value in pairs]))
+    made = request_context([(key.encode(), value.encode("latin-1")) for key, value in pairs])
     return made.request_id, made.traceparent
 
 

@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
 from typing import Any
 
-import httpx
 import pytest
 
 from agent_service.contract import Unregistration
+from agent_service.http.client.answer import Answer, BrokenExchange, RawHeaders
 from manager.errors import AdapterDied, AdapterTimeout, NotReady, StateConflict, UnknownAgent
 from manager.events import EventBus
-from manager.forwarding.forwarder import ForwardedAnswer, Forwarder, ForwardRequest, make_client
-from manager.forwarding.headers import RawHeaders
+from manager.forwarding.forwarder import ForwardedAnswer, Forwarder
+from manager.forwarding.request import ForwardRequest
 from manager.registry.instance import RegisteredInstance
 from manager.registry.registry import Registry
 from manager.registry.routing import Admission, Route, RoutePolicy, Router
@@ -27,49 +27,110 @@ REQUEST = ForwardRequest(
     [(b"x-request-id", b"r-1"), (b"traceparent", b"00-new")],
     b'{"parameters": {}}',
 )
+CHUNKED = [(b"transfer-encoding", b"chunked")]
+CLOSED = BrokenExchange("it closed the connection before it answered")
+UNTOUCHED = BrokenExchange("it closed the connection before it answered", untouched=True)
 
-Answer = Callable[[httpx.Request], Coroutine[Any, Any, httpx.Response]]
+
+class Reading:
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
 
 
-class Body(httpx.AsyncByteStream):
-    """A body that comes chunk by chunk; `error` breaks it off, `hold` keeps it open."""
+class PlayedConnection:
+    """A connection whose adapter is `play`: it gets the connection and fills `answer`."""
 
-    def __init__(self, *chunks: bytes, error: Exception | None = None, hold: bool = False) -> None:
-        self.chunks = chunks
-        self.error = error
-        self.hold = hold
-        self.closed = False
+    def __init__(self, play: Callable[[PlayedConnection], Awaitable[None]]) -> None:
+        self._play = play
+        self.url = ""
+        self.head = b""
+        self.body = b""
+        self.is_ended = False
+        self.is_reused = False
+        self.is_finished = False
+        self.takes_more = True
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for chunk in self.chunks:
-            yield chunk
-        if self.error is not None:
-            raise self.error
-        if self.hold:
-            await asyncio.Event().wait()
+    def begin(self, head: bytes, body: bytes | None) -> Answer:
+        self.head, self.body = head, body or b""
+        self.is_finished = False
+        self.answer = Answer(Reading())
+        self.playing = asyncio.ensure_future(self._play(self))
+        return self.answer
 
-    async def aclose(self) -> None:
-        self.closed = True
+    async def send(self, data: bytes) -> None:
+        self.body += data
+
+    def end_body(self) -> None:
+        self.is_ended = True
+
+    def finish(self) -> bool:
+        self.playing.cancel()
+        self.is_finished = True
+        return self.answer.is_complete
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        lines = self.head.decode().split("\r\n")[1:]
+        return [(name, value) for name, _, value in (line.partition(": ") for line in lines if line)]
+
+    def values(self, name: str) -> list[str]:
+        return [value for each, value in self.headers if each == name]
+
+
+Adapter = Callable[[PlayedConnection], Coroutine[Any, Any, None]]
+
+
+class PlayedPool:
+    """Connections to adapters that `adapter` plays; the first `refusals` of them are refused."""
+
+    def __init__(self, adapter: Adapter, refusals: int | None = 0) -> None:
+        self.adapter = adapter
+        self.refusals = refusals
+        self.tries = 0
+        self.made: list[PlayedConnection] = []
+        self.kept: list[PlayedConnection] = []
+
+    def take(self, instance: RegisteredInstance) -> PlayedConnection | None:
+        if not self.kept:
+            return None
+        self.kept[-1].is_reused = True
+        return self.kept.pop()
+
+    async def connect(self, instance: RegisteredInstance) -> PlayedConnection:
+        self.tries += 1
+        if self.refusals is None or self.tries <= self.refusals:
+            raise ConnectionRefusedError
+        self.made.append(PlayedConnection(self.adapter))
+        self.made[-1].url = instance.service_url
+        return self.made[-1]
+
+    def give_back(self, instance: RegisteredInstance, connection: PlayedConnection) -> None:
+        if connection.finish():
+            self.kept.append(connection)
 
 
 class Forwarding:
-    """A forwarder before adapters that `answer` plays; `requests` are those that reached them."""
+    """A forwarder before adapters that `adapter` plays; `requests` are the exchanges that reached them."""
 
-    def __init__(self, answer: Answer, *, route: Route = OPEN, token: str | None = "secret") -> None:
+    def __init__(
+        self, adapter: Adapter, *, route: Route = OPEN, token: str | None = "secret", refusals: int | None = 0
+    ) -> None:
         self.clock = FakeClock()
         self.registry = Registry(self.clock, EventBus(self.clock), interval_seconds=5, ttl_seconds=30)
         self.router = Router(self.registry, self.clock)
         self.router.set_route("echo", route)
         self.registry.register(registration())
-        self.requests: list[httpx.Request] = []
-        self._answer = answer
-        client = make_client()
-        client._transport = httpx.MockTransport(self._handle)
-        self.forwarder = Forwarder(self.router, client, self.clock, token=token)
+        self.requests: list[PlayedConnection] = []
+        self.pool = PlayedPool(self._record(adapter), refusals)
+        self.forwarder = Forwarder(self.router, self.pool, self.clock, token=token)  # type: ignore[arg-type]
 
-    async def _handle(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        return await self._answer(request)
+    def _record(self, adapter: Adapter) -> Adapter:
+        async def recorded(connection: PlayedConnection) -> None:
+            self.requests.append(connection)
+            await adapter(connection)
+
+        return recorded
 
     @property
     def instance(self) -> RegisteredInstance:
@@ -87,28 +148,42 @@ class Forwarding:
         assert instance is None or instance.forwarding == 0
 
 
-def response(status: int = 200, *, stream: Body | None = None, headers: dict[str, str] | None = None) -> httpx.Response:
-    """As it comes from a socket: the body is still to be read."""
-    return httpx.Response(status, headers=headers, stream=stream or Body())
+@dataclass
+class Response:
+    """What an adapter says; `error` breaks the body off, `hold` keeps it open."""
+
+    status: int = 200
+    headers: RawHeaders | None = None
+    chunks: tuple[bytes, ...] = ()
+    error: Exception | None = None
+    hold: bool = False
 
 
-def answers(status: int = 200, **options: Any) -> Answer:
-    async def answer(request: httpx.Request) -> httpx.Response:
-        return response(status, **options)
-
-    return answer
+def answers(status: int = 200, *chunks: bytes, headers: RawHeaders | None = None, **how: Any) -> Adapter:
+    return in_turn(Response(status, headers, chunks, **how))
 
 
-def in_turn(*outcomes: httpx.Response | type[httpx.HTTPError]) -> Answer:
+def in_turn(*outcomes: Response | BrokenExchange) -> Adapter:
     waiting = list(outcomes)
 
-    async def answer(request: httpx.Request) -> httpx.Response:
-        outcome = waiting.pop(0) if len(waiting) > 1 else waiting[0]
-        if isinstance(outcome, httpx.Response):
-            return outcome
-        raise outcome("as told", request=request)  # type: ignore[call-arg]
+    async def adapter(connection: PlayedConnection) -> None:
+        play(connection, waiting.pop(0) if len(waiting) > 1 else waiting[0])
 
-    return answer
+    return adapter
+
+
+def play(connection: PlayedConnection, outcome: Response | BrokenExchange) -> None:
+    answer = connection.answer
+    if isinstance(outcome, BrokenExchange):
+        answer.fail(outcome)
+        return
+    answer.take_head(outcome.status, outcome.headers or [])
+    for chunk in outcome.chunks:
+        answer.take_chunk(chunk)
+    if outcome.error is not None:
+        answer.fail(outcome.error)
+    elif not outcome.hold:
+        answer.complete()
 
 
 @pytest.mark.parametrize("status", [200, 400, 409, 413, 429, 500, 503, 418, 302])
@@ -121,13 +196,8 @@ def test_status_headers_and_body_come_back_as_they_are(status: int) -> None:
         assert not [name for name, _ in headers if name in (b"server", b"date")]
         assert body == b"\x00whatever\xff"
 
-    forwarding = Forwarding(
-        answers(
-            status,
-            headers={"Retry-After": "7", "Content-Type": "application/problem+json", "Server": "theirs"},
-            stream=Body(b"\x00what", b"ever\xff"),
-        )
-    )
+    said: RawHeaders = [(b"retry-after", b"7"), (b"content-type", b"application/problem+json"), (b"server", b"theirs")]
+    forwarding = Forwarding(answers(status, b"\x00what", b"ever\xff", headers=said))
     forwarding.run(scenario())
 
 
@@ -135,13 +205,14 @@ def test_the_request_goes_to_execute_with_its_body_its_trace_and_the_token() -> 
     async def scenario() -> None:
         await forwarding.whole(replace(REQUEST, headers=[*REQUEST.headers, (b"traceparent", b"00-old")]))
         (request,) = forwarding.requests
-        assert (request.method, str(request.url)) == ("POST", "http://127.0.0.1:8100/execute")
-        assert request.content == REQUEST.body
-        assert request.headers["content-length"] == str(len(REQUEST.body))
-        assert request.headers["host"] == "127.0.0.1:8100"
-        assert request.headers["x-manager-token"] == "secret"
-        assert request.headers.get_list("x-request-id") == ["r-1"]
-        assert request.headers.get_list("traceparent") == ["00-new"]
+        assert request.head.startswith(b"POST /execute HTTP/1.1\r\n")
+        assert request.head.endswith(b"\r\n\r\n")
+        assert request.body == REQUEST.body
+        assert request.values("content-length") == [str(len(REQUEST.body))]
+        assert request.values("host") == ["127.0.0.1:8100"]
+        assert request.values("x-manager-token") == ["secret"]
+        assert request.values("x-request-id") == ["r-1"]
+        assert request.values("traceparent") == ["00-new"]
 
     forwarding = Forwarding(answers())
     forwarding.run(scenario())
@@ -149,8 +220,8 @@ def test_the_request_goes_to_execute_with_its_body_its_trace_and_the_token() -> 
 
 def test_without_tokens_none_is_sent_not_even_the_client_s() -> None:
     async def scenario() -> None:
-        await forwarding.whole(replace(REQUEST, headers=[(b"X-Manager-Token", b"guess")]))
-        assert "x-manager-token" not in forwarding.requests[0].headers
+        await forwarding.whole(replace(REQUEST, headers=[(b"x-manager-token", b"guess")]))
+        assert forwarding.requests[0].values("x-manager-token") == []
 
     forwarding = Forwarding(answers(), token=None)
     forwarding.run(scenario())
@@ -162,7 +233,7 @@ def test_the_adapter_is_asked_for_nothing_that_the_client_did_not_ask_for(name: 
 
     async def scenario() -> None:
         await forwarding.whole()
-        assert name not in forwarding.requests[0].headers
+        assert forwarding.requests[0].values(name) == []
 
     forwarding = Forwarding(answers())
     forwarding.run(scenario())
@@ -171,24 +242,139 @@ def test_the_adapter_is_asked_for_nothing_that_the_client_did_not_ask_for(name: 
 def test_what_the_client_accepts_reaches_the_adapter_and_its_coding_comes_back_untouched() -> None:
     async def scenario() -> None:
         _, headers, body = await forwarding.whole(replace(REQUEST, headers=[(b"accept-encoding", b"gzip")]))
-        assert forwarding.requests[0].headers["accept-encoding"] == "gzip"
+        assert forwarding.requests[0].values("accept-encoding") == ["gzip"]
         assert (b"content-encoding", b"gzip") in headers
         assert body == b"\x1f\x8bnot really"
 
-    forwarding = Forwarding(answers(headers={"content-encoding": "gzip"}, stream=Body(b"\x1f\x8bnot really")))
+    forwarding = Forwarding(answers(200, b"\x1f\x8bnot really", headers=[(b"content-encoding", b"gzip")]))
+    forwarding.run(scenario())
+
+
+def test_pieces_of_a_body_of_known_length_go_as_they_are() -> None:
+    async def scenario() -> None:
+        headers = [(b"content-length", b"6")]
+        await forwarding.whole(replace(REQUEST, headers=headers, body=pieces(b"abc", b"def")))
+        (request,) = forwarding.requests
+        assert request.values("content-length") == ["6"]
+        assert request.values("transfer-encoding") == []
+        assert request.body == b"abcdef"
+        assert request.is_ended
+
+    forwarding = Forwarding(after_upload)
+    forwarding.run(scenario())
+
+
+def test_a_body_of_unknown_length_goes_in_chunks() -> None:
+    async def scenario() -> None:
+        await forwarding.whole(replace(REQUEST, headers=CHUNKED, body=pieces(b"abc", b"x" * 16)))
+        (request,) = forwarding.requests
+        assert request.values("content-length") == []
+        assert request.values("transfer-encoding") == ["chunked"]
+        assert request.body == b"3\r\nabc\r\n10\r\n" + b"x" * 16 + b"\r\n0\r\n\r\n"
+
+    forwarding = Forwarding(after_upload)
+    forwarding.run(scenario())
+
+
+def test_a_whole_body_that_came_in_chunks_goes_in_a_chunk() -> None:
+    async def scenario() -> None:
+        await forwarding.whole(replace(REQUEST, headers=CHUNKED, body=b"whole"))
+        (request,) = forwarding.requests
+        assert (request.values("content-length"), request.values("transfer-encoding")) == ([], ["chunked"])
+        assert request.body == b"5\r\nwhole\r\n0\r\n\r\n"
+
+    forwarding = Forwarding(answers())
+    forwarding.run(scenario())
+
+
+def test_an_answer_that_comes_before_the_body_has_gone_is_passed_on() -> None:
+    async def endless() -> AsyncGenerator[bytes, None]:
+        while True:
+            yield b"x"
+            await asyncio.sleep(1)
+
+    async def scenario() -> None:
+        status, _, _ = await forwarding.whole(replace(REQUEST, headers=CHUNKED, body=endless()))
+        assert status == 413
+        assert not forwarding.pool.kept or not forwarding.requests[0].is_ended
+
+    forwarding = Forwarding(answers(413))
+    forwarding.run(scenario())
+
+
+def test_what_the_body_raises_is_what_the_caller_gets() -> None:
+    async def broken() -> AsyncGenerator[bytes, None]:
+        yield b"x"
+        raise LookupError("the client has gone")
+
+    async def never(connection: PlayedConnection) -> None:
+        await asyncio.Event().wait()
+
+    async def scenario() -> None:
+        with pytest.raises(LookupError):
+            await forwarding.whole(replace(REQUEST, headers=CHUNKED, body=broken()))
+
+    forwarding = Forwarding(never)
+    forwarding.run(scenario())
+
+
+@pytest.mark.parametrize(("said", "sent"), [("continue", b"1\r\nx\r\n0\r\n\r\n"), ("417", b"")])
+def test_a_body_that_was_asked_about_goes_only_where_it_is_wanted(said: str, sent: bytes) -> None:
+    async def adapter(connection: PlayedConnection) -> None:
+        assert connection.values("expect") == ["100-continue"]
+        await asyncio.sleep(0.5)
+        assert connection.body == b""
+        if said == "417":
+            play(connection, Response(417))
+            return
+        connection.answer.take_continue()
+        await after_upload(connection)
+
+    async def scenario() -> None:
+        await forwarding.whole(replace(REQUEST, headers=CHUNKED, body=pieces(b"x"), asks_first=True))
+        assert forwarding.requests[0].body == sent
+
+    forwarding = Forwarding(adapter)
+    forwarding.run(scenario())
+
+
+def test_a_body_that_was_asked_about_in_vain_goes_after_a_second() -> None:
+    async def scenario() -> None:
+        await forwarding.whole(replace(REQUEST, headers=CHUNKED, body=pieces(b"x"), asks_first=True))
+        assert forwarding.clock.monotonic() >= 1001
+
+    forwarding = Forwarding(after_upload)
+    forwarding.run(scenario())
+
+
+def test_a_connection_is_used_again_for_what_can_be_sent_again_only() -> None:
+    async def scenario() -> None:
+        await forwarding.whole()
+        await forwarding.whole()
+        assert len(forwarding.pool.made) == 1
+        await forwarding.whole(replace(REQUEST, headers=CHUNKED, body=pieces(b"x")))
+        assert len(forwarding.pool.made) == 2
+
+    forwarding = Forwarding(answers())
     forwarding.run(scenario())
 
 
 def test_chunks_pass_one_by_one_while_the_adapter_still_works() -> None:
+    async def adapter(connection: PlayedConnection) -> None:
+        play(connection, Response(chunks=(b"first",), hold=True))
+        await asyncio.sleep(1)
+        connection.answer.take_chunk(b"second")
+        await asyncio.Event().wait()
+
     async def scenario() -> None:
         async with forwarding.forwarder.forward(REQUEST) as answer:
             assert await anext(answer.chunks) == b"first"
             assert await anext(answer.chunks) == b"second"
             assert forwarding.instance.forwarding == 1
-        assert body.closed
+        assert forwarding.requests[0].is_finished
+        assert forwarding.pool.kept == []
 
-    body = Body(b"first", b"second", hold=True)
-    forwarding = Forwarding(answers(stream=body))
+    forwarding = Forwarding(adapter)
     forwarding.run(scenario())
 
 
@@ -211,13 +397,12 @@ def test_a_paused_agent_gets_no_request() -> None:
     forwarding.run(scenario())
 
 
-@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout])
-def test_a_refused_connection_is_tried_again_until_one_is_taken(error: type[httpx.HTTPError]) -> None:
+def test_a_refused_connection_is_tried_again_until_one_is_taken() -> None:
     async def scenario() -> None:
         assert (await forwarding.whole())[0] == 200
-        assert len(forwarding.requests) == 3
+        assert forwarding.pool.tries == 3
 
-    forwarding = Forwarding(in_turn(error, error, response()))
+    forwarding = Forwarding(answers(), refusals=2)
     forwarding.run(scenario())
 
 
@@ -229,7 +414,7 @@ def test_connections_that_stay_refused_become_not_ready_after_the_agent_s_patien
         assert forwarding.clock.monotonic() - before == pytest.approx(10, abs=0.1)
         assert gave_up.value.agent_id == "echo"
 
-    forwarding = Forwarding(in_turn(httpx.ConnectError))
+    forwarding = Forwarding(answers(), refusals=None)
     forwarding.run(scenario())
 
 
@@ -237,37 +422,39 @@ def test_without_patience_a_refused_connection_is_final() -> None:
     async def scenario() -> None:
         with pytest.raises(NotReady):
             await forwarding.whole()
-        assert len(forwarding.requests) == 1
+        assert forwarding.pool.tries == 1
 
-    forwarding = Forwarding(in_turn(httpx.ConnectError), route=replace(OPEN, policy=RoutePolicy(60, 0, 1024)))
+    forwarding = Forwarding(answers(), refusals=None, route=replace(OPEN, policy=RoutePolicy(60, 0, 1024)))
     forwarding.run(scenario())
 
 
-@pytest.mark.parametrize(
-    "error", [httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError, httpx.ReadTimeout, httpx.LocalProtocolError]
-)
-def test_a_connection_that_breaks_before_the_answer_is_not_tried_again(error: type[httpx.HTTPError]) -> None:
+def test_a_connection_that_breaks_before_the_answer_is_not_tried_again() -> None:
     async def scenario() -> None:
-        with pytest.raises(
-            AdapterDied, match=r"broke the connection .* look at its log before you send it again"
-        ) as died:
+        with pytest.raises(AdapterDied, match=r"closed the connection .* look at its log before you send it") as died:
             await forwarding.whole()
         assert died.value.agent_id == "echo"
         assert len(forwarding.requests) == 1
 
-    forwarding = Forwarding(in_turn(error))
+    forwarding = Forwarding(in_turn(CLOSED))
     forwarding.run(scenario())
 
 
-def test_a_break_without_words_of_its_own_is_told_by_its_kind() -> None:
-    async def reset(request: httpx.Request) -> httpx.Response:
-        raise httpx.ReadError("", request=request)
-
+def test_a_connection_that_breaks_before_one_byte_was_taken_is_tried_again() -> None:
     async def scenario() -> None:
-        with pytest.raises(AdapterDied, match=r"\(ReadError\)"):
-            await forwarding.whole()
+        assert (await forwarding.whole())[0] == 200
+        assert len(forwarding.requests) == 2
 
-    forwarding = Forwarding(reset)
+    forwarding = Forwarding(in_turn(UNTOUCHED, Response()))
+    forwarding.run(scenario())
+
+
+def test_a_body_that_comes_once_is_never_sent_again() -> None:
+    async def scenario() -> None:
+        with pytest.raises(AdapterDied):
+            await forwarding.whole(replace(REQUEST, body=pieces(b"x"), headers=CHUNKED))
+        assert len(forwarding.requests) == 1
+
+    forwarding = Forwarding(in_turn(UNTOUCHED, Response()))
     forwarding.run(scenario())
 
 
@@ -279,21 +466,21 @@ def test_a_connection_that_breaks_during_the_answer_tells_so_after_what_came() -
                 async for chunk in answer.chunks:
                     got.append(chunk)
         assert got == [b"half"]
-        assert body.closed
+        assert forwarding.requests[0].is_finished
 
-    body = Body(b"half", error=httpx.ReadError("reset"))
-    forwarding = Forwarding(answers(stream=body))
+    forwarding = Forwarding(answers(200, b"half", error=CLOSED))
     forwarding.run(scenario())
 
 
 def test_a_refusal_during_a_restart_is_taken_to_the_successor() -> None:
     """Routed a moment before the restart began: the adapter said 409 unexecuted."""
 
-    async def answer(request: httpx.Request) -> httpx.Response:
+    async def adapter(connection: PlayedConnection) -> None:
         if len(forwarding.requests) == 1:
             forwarding.router.set_route("echo", COMING_BACK)
-            return response(409, stream=refusal)
-        return response(stream=Body(b'{"result":1}'))
+            play(connection, Response(409))
+        else:
+            play(connection, Response(chunks=(b'{"result":1}',)))
 
     async def scenario() -> None:
         waiting = asyncio.create_task(forwarding.whole())
@@ -303,10 +490,8 @@ def test_a_refusal_during_a_restart_is_taken_to_the_successor() -> None:
         forwarding.router.set_route("echo", OPEN)
         status, _, body = await waiting
         assert (status, body) == (200, b'{"result":1}')
-        assert refusal.closed
 
-    refusal = Body(b"{}")
-    forwarding = Forwarding(answer)
+    forwarding = Forwarding(adapter)
     forwarding.run(scenario())
 
 
@@ -322,31 +507,29 @@ def test_a_refusal_of_an_agent_that_stays_is_passed_on() -> None:
 def test_a_refusal_of_an_agent_that_has_gone_meanwhile_is_passed_on() -> None:
     """An agent from elsewhere that stops says 409 and unregisters before the manager has looked at the answer."""
 
-    async def answer(request: httpx.Request) -> httpx.Response:
+    async def adapter(connection: PlayedConnection) -> None:
         forwarding.registry.unregister(Unregistration(id="echo", instance_id="i-1"))
         forwarding.router.set_route("echo", None)
-        return response(409, stream=refusal)
+        play(connection, Response(409, chunks=(b"stopping",)))
 
     async def scenario() -> None:
         status, _, body = await forwarding.whole()
         assert (status, body) == (409, b"stopping")
-        assert refusal.closed
 
-    refusal = Body(b"stopping")
-    forwarding = Forwarding(answer)
+    forwarding = Forwarding(adapter)
     forwarding.run(scenario())
 
 
 def test_a_restart_that_never_ends_becomes_not_ready() -> None:
-    async def answer(request: httpx.Request) -> httpx.Response:
+    async def adapter(connection: PlayedConnection) -> None:
         forwarding.router.set_route("echo", COMING_BACK)
-        return response(409)
+        play(connection, Response(409))
 
     async def scenario() -> None:
         with pytest.raises(NotReady):
             await forwarding.whole()
 
-    forwarding = Forwarding(answer)
+    forwarding = Forwarding(adapter)
     forwarding.run(scenario())
 
 
@@ -358,9 +541,8 @@ def test_a_task_over_its_time_is_hung_up_on_and_named() -> None:
         assert forwarding.clock.monotonic() - before == pytest.approx(60, abs=0.1)
         assert timeout.value.agent_id == "echo"
 
-    async def never(request: httpx.Request) -> httpx.Response:
+    async def never(connection: PlayedConnection) -> None:
         await asyncio.Event().wait()
-        raise AssertionError
 
     forwarding = Forwarding(never)
     forwarding.run(scenario())
@@ -370,10 +552,9 @@ def test_the_time_limit_holds_for_the_body_too() -> None:
     async def scenario() -> None:
         with pytest.raises(AdapterTimeout):
             await forwarding.whole()
-        assert body.closed
+        assert forwarding.requests[0].is_finished
 
-    body = Body(b"begun", hold=True)
-    forwarding = Forwarding(answers(stream=body))
+    forwarding = Forwarding(answers(200, b"begun", hold=True))
     forwarding.run(scenario())
 
 
@@ -381,9 +562,9 @@ def test_the_time_limit_holds_for_the_body_too() -> None:
 def test_a_client_that_hangs_up_hangs_up_on_the_adapter(seconds: float) -> None:
     """Before the answer's head and during its body alike."""
 
-    async def slowly(request: httpx.Request) -> httpx.Response:
+    async def slowly(connection: PlayedConnection) -> None:
         await asyncio.sleep(0.5)
-        return response(200, stream=body)
+        play(connection, Response(chunks=(b"begun",), hold=True))
 
     async def scenario() -> None:
         forwarded = asyncio.create_task(forwarding.whole())
@@ -392,9 +573,8 @@ def test_a_client_that_hangs_up_hangs_up_on_the_adapter(seconds: float) -> None:
         forwarded.cancel()
         await asyncio.wait({forwarded})
         assert forwarded.cancelled()
-        assert body.closed == (seconds > 0.5)
+        assert forwarding.requests[0].is_finished
 
-    body = Body(b"begun", hold=True)
     forwarding = Forwarding(slowly)
     forwarding.run(scenario())
 
@@ -412,9 +592,9 @@ def test_a_client_that_hangs_up_while_it_waits_for_the_agent_leaves_nothing_behi
 
 
 def test_many_requests_at_once_are_counted_and_spread_over_the_instances() -> None:
-    async def slowly(request: httpx.Request) -> httpx.Response:
+    async def slowly(connection: PlayedConnection) -> None:
         await asyncio.sleep(1)
-        return response()
+        play(connection, Response())
 
     async def scenario() -> None:
         forwarding.registry.register(registration("i-2", port=8101))
@@ -436,25 +616,50 @@ def test_an_instance_that_registers_again_during_a_request_is_not_left_counting_
             assert forwarding.instance.forwarding == 1
         assert forwarding.instance.forwarding == 0
 
-    forwarding = Forwarding(answers(stream=Body(b"x")))
+    forwarding = Forwarding(answers(200, b"x"))
     forwarding.run(scenario())
 
 
-def test_an_instance_whose_host_cannot_be_asked_is_not_left_counting_the_request() -> None:
-    async def scenario() -> None:
-        forwarding.instance.service_url = "http://\u2603:80"
-        with pytest.raises((AdapterDied, NotReady)):
-            await forwarding.whole()
+def pieces(*parts: bytes) -> AsyncGenerator[bytes, None]:
+    async def generate() -> AsyncGenerator[bytes, None]:
+        for part in parts:
+            yield part
 
+    return generate()
+
+
+async def after_upload(connection: PlayedConnection) -> None:
+    """Answers 200 once the body has come as a whole."""
+    while not connection.is_ended:
+        await asyncio.sleep(0.01)
+    play(connection, Response())
+
+
+def test_who_chose_is_told_before_a_byte_goes_out() -> None:
+    async def chosen(instance_id: str) -> None:
+        assert forwarding.requests == []
+        told.append(instance_id)
+
+    async def scenario() -> None:
+        await forwarding.whole(replace(REQUEST, chosen=chosen))
+        assert told == ["i-1"]
+
+    told: list[str] = []
     forwarding = Forwarding(answers())
     forwarding.run(scenario())
 
 
-def test_the_client_keeps_no_connection_open_and_has_no_limit_of_its_own() -> None:
-    client = make_client()
-    pool = client._transport._pool  # type: ignore[attr-defined]
-    assert pool._max_keepalive_connections == 0
-    assert pool._max_connections > 1_000_000
-    assert client.timeout.read is None
-    assert client.timeout.connect == 5.0
-    assert not client.trust_env
+def test_the_times_of_a_request_are_noted() -> None:
+    async def slowly(connection: PlayedConnection) -> None:
+        await asyncio.sleep(2)
+        play(connection, Response())
+
+    async def scenario() -> None:
+        await forwarding.whole(request)
+        assert request.timing.queued == 0
+        assert request.timing.connected == 0
+        assert request.timing.agent == pytest.approx(2, abs=0.1)
+
+    request = ForwardRequest("echo", [], [], b"{}")
+    forwarding = Forwarding(slowly)
+    forwarding.run(scenario())

@@ -233,11 +233,19 @@ def test_only_a_running_instance_is_routable(registered: Watched, status: Adapte
     assert not registered.instance().routable
 
 
-def test_tasks_in_flight_are_what_is_reported_or_what_the_manager_itself_has_open(registered: Watched) -> None:
+def test_tasks_in_flight_are_what_the_manager_has_open_and_what_others_gave_it(registered: Watched) -> None:
     registered.beat(in_flight=2)
     assert registered.instance().in_flight == 2
     registered.instance().forwarding = 3
-    assert registered.instance().in_flight == 3
+    assert registered.instance().in_flight == 5
+
+
+def test_a_task_that_the_manager_forwarded_is_counted_once_and_no_longer_than_it_lasts(registered: Watched) -> None:
+    registered.instance().forwarding = 3
+    registered.beat(in_flight=4)
+    assert registered.instance().in_flight == 4
+    registered.instance().forwarding = 1
+    assert registered.instance().in_flight == 2
 
 
 def test_of_a_managed_agent_only_an_expected_instance_may_register(watched: Watched) -> None:

@@ -36,7 +36,7 @@ class Routed:
             instance.forwarding = count
 
     async def acquired(self) -> str:
-        return (await self.router.acquire("echo")).instance_id
+        return (await self.router.lease("echo", client="a")).instance.instance_id
 
     def acquiring(self) -> asyncio.Task[str]:
         return asyncio.create_task(self.acquired())
@@ -71,7 +71,7 @@ def test_who_is_turned_away_is_told_at_once_why(route: Route, error: type[NotRea
     async def scenario() -> None:
         before = routed.clock.monotonic()
         with pytest.raises(error) as turned_away:
-            await routed.router.acquire("echo")
+            await routed.router.lease("echo", client="a")
         assert routed.clock.monotonic() - before < 0.01
         assert turned_away.value.detail == route.detail
         assert (turned_away.value.agent_id, turned_away.value.state) == ("echo", route.state)
@@ -83,7 +83,7 @@ def test_who_is_turned_away_is_told_at_once_why(route: Route, error: type[NotRea
 def test_an_unknown_id_is_told_where_ids_are_found() -> None:
     async def scenario() -> None:
         with pytest.raises(UnknownAgent, match="agent-manager ps"):
-            await routed.router.acquire("echo")
+            await routed.router.lease("echo", client="a")
         with pytest.raises(UnknownAgent):
             routed.router.route("echo")
 
@@ -104,7 +104,7 @@ def test_a_request_gives_up_when_its_patience_ends(route: Route) -> None:
     async def scenario() -> None:
         before = routed.clock.monotonic()
         with pytest.raises(NotReady) as gave_up:
-            await routed.router.acquire("echo")
+            await routed.router.lease("echo", client="a")
         assert routed.clock.monotonic() - before == pytest.approx(10, abs=0.01)
         assert gave_up.value.detail == route.detail
         assert gave_up.value.retry_after_seconds >= 1
@@ -117,7 +117,7 @@ def test_without_patience_a_request_does_not_wait() -> None:
     async def scenario() -> None:
         before = routed.clock.monotonic()
         with pytest.raises(NotReady):
-            await routed.router.acquire("echo")
+            await routed.router.lease("echo", client="a")
         assert routed.clock.monotonic() - before < 0.01
 
     impatient = RoutePolicy(300, queue_while_restarting_seconds=0, max_body_bytes=1024)
@@ -225,7 +225,7 @@ def test_an_instance_that_unregistered_is_not_taken() -> None:
     async def scenario() -> None:
         routed.registry.unregister(Unregistration(id="echo", instance_id="a"))
         with pytest.raises(NotReady):
-            await routed.router.acquire("echo")
+            await routed.router.lease("echo", client="a")
 
     routed = Routed(OPEN, "a")
     run(scenario(), routed.clock)

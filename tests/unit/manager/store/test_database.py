@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,13 +9,14 @@ from alembic import command, op
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, inspect, text
 
 from manager.errors import StoreUnavailable
 from manager.store import database, tables
-from manager.store.database import FILE_NAME, open_database
+from manager.store.database import FILE_NAME, NEWEST_REVISION, open_database
 
-TABLES = {"desired_states", "events", "instances", "alembic_version"}
+TABLES = {"desired_states", "events", "idempotency_keys", "instances", "alembic_version"}
 
 
 def table_names(engine: Engine) -> set[str]:
@@ -54,8 +57,41 @@ def test_opening_again_changes_nothing(tmp_path: Path) -> None:
     second.dispose()
 
 
-def test_the_committed_migrations_make_exactly_the_tables_of_the_code(tmp_path: Path) -> None:
+def migrated(directory: Path, revision: str) -> Engine:
+    engine = create_engine(f"sqlite:///{directory / FILE_NAME}")
+    with engine.connect() as connection:
+        command.upgrade(migrations(connection), revision)
+    return engine
+
+
+def test_the_newest_revision_is_that_of_the_last_migration() -> None:
+    assert ScriptDirectory.from_config(migrations(None)).get_heads() == [NEWEST_REVISION]
+
+
+def test_an_older_file_is_migrated_and_keeps_what_it_holds(tmp_path: Path) -> None:
+    engine = migrated(tmp_path, "0001")
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO desired_states VALUES ('echo', 'paused', NULL, 'a', 't')"))
+    engine.dispose()
     engine = open_database(tmp_path)
+    assert table_names(engine) == TABLES
+    with engine.connect() as connection:
+        assert connection.scalars(text("SELECT agent_id FROM desired_states")).all() == ["echo"]
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == NEWEST_REVISION
+    engine.dispose()
+
+
+def test_an_up_to_date_file_is_opened_without_alembic(tmp_path: Path) -> None:
+    open_database(tmp_path).dispose()
+    script = (
+        "import sys; from pathlib import Path; from manager.store.database import open_database; "
+        "open_database(Path(sys.argv[1])).dispose(); sys.exit('alembic' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False).returncode == 0
+
+
+def test_the_committed_migrations_make_exactly_the_tables_of_the_code(tmp_path: Path) -> None:
+    engine = migrated(tmp_path, "head")
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, tables.metadata) == []
@@ -121,15 +157,28 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     assert "permissions" in refused(tmp_path)
 
 
+def cut_off(*_: object, **__: object) -> None:
+    raise CutOff
+
+
+class CutOff(Exception):
+    pass
+
+
 def test_a_first_start_that_is_cut_off_leaves_nothing_that_stops_the_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class CutOff(Exception):
-        pass
+    with monkeypatch.context() as patched:
+        patched.setattr(database._REVISIONS, "create", cut_off)
+        with pytest.raises(CutOff):
+            open_database(tmp_path)
+    engine = open_database(tmp_path)
+    assert table_names(engine) == TABLES
+    engine.dispose()
 
-    def cut_off(*_: object, **__: object) -> None:
-        raise CutOff
 
+def test_a_migration_that_is_cut_off_is_done_by_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrated(tmp_path, "0001").dispose()
     with monkeypatch.context() as patched:
         patched.setattr(op, "create_index", cut_off)
         with pytest.raises(CutOff):

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from manager.errors import StoreUnavailable
 from manager.events import Event, EventKind
 from manager.store import history as history_module
-from manager.store.history import EventHistory
+from manager.store.history import EventHistory, next_event_id
 from tests.unit.manager.fakes import START, FakeClock, run, until
 
 
@@ -27,6 +27,9 @@ class FakeEvents:
         self.refusing = False
         self.hold: asyncio.Event | None = None
         self.batches: list[list[int]] = []
+
+    async def last_event_id(self) -> int:
+        return max(self.stored, default=0)
 
     async def append_events(self, events: Sequence[Event]) -> None:
         if self.hold is not None:
@@ -250,3 +253,8 @@ def test_old_events_go_at_the_first_write_and_then_once_an_hour() -> None:
 async def ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait({task})
+
+
+@pytest.mark.parametrize(("stored", "first"), [((), 1), ((event(1), event(7)), 10_008)])
+def test_a_manager_gives_no_id_that_one_that_was_killed_may_have_given(stored: tuple[Event, ...], first: int) -> None:
+    assert asyncio.run(next_event_id(FakeEvents(*stored))) == first  # type: ignore[arg-type]

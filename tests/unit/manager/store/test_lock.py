@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,31 @@ def test_a_failed_acquire_does_not_keep_the_directory(tmp_path: Path) -> None:
     other = StateDirectoryLock(tmp_path)
     other.acquire()
     other.release()
+
+
+def test_a_directory_that_is_there_is_in_order_and_one_that_was_removed_or_replaced_is_not(tmp_path: Path) -> None:
+    directory = tmp_path / "state"
+    lock = StateDirectoryLock(directory)
+    lock.acquire()
+    lock.check()
+    directory.rename(tmp_path / "elsewhere")
+    with pytest.raises(StoreUnavailable, match=r"was removed or replaced .* restart the manager"):
+        lock.check()
+    directory.mkdir()
+    (directory / "manager.lock").touch()
+    with pytest.raises(StoreUnavailable):
+        lock.check()
+    lock.release()
+
+
+def test_the_name_of_a_manager_that_has_begun_in_the_removed_directory_s_place_is_left_alone(tmp_path: Path) -> None:
+    directory = tmp_path / "state"
+    first, second = StateDirectoryLock(directory), StateDirectoryLock(directory)
+    first.acquire()
+    shutil.rmtree(directory)
+    second.acquire()
+    first.release()
+    assert (directory / "manager.json").exists()
+    second.check()
+    second.release()
+    assert not (directory / "manager.json").exists()

@@ -220,3 +220,19 @@ def test_closing_finishes_what_was_queued(tmp_path: Path) -> None:
 
     with_store(tmp_path, write)
     with_store(tmp_path, read)
+
+
+def test_a_choice_that_would_be_lost_with_its_directory_is_refused(tmp_path: Path) -> None:
+    def gone() -> None:
+        raise StoreUnavailable("The state directory was removed; restart the manager.")
+
+    async def main() -> None:
+        store = await Store.open(tmp_path, gone)
+        try:
+            with pytest.raises(StoreUnavailable, match="was removed"):
+                await store.set_desired(CHOICE)
+            assert await store.desired_states() == {}
+        finally:
+            await store.close()
+
+    asyncio.run(main())

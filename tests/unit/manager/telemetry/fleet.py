@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from errno import ECONNREFUSED
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -44,6 +46,39 @@ def target(agent_id: str, **changes: object) -> Target:
     return Target(**(values | changes))  # type: ignore[arg-type]
 
 
+class PlayedConnection:
+    """Answers one request from memory."""
+
+    def __init__(self, answer_to: Callable[[httpx.Request], httpx.Response]) -> None:
+        self._answer_to = answer_to
+
+    def begin(self, head: bytes, body: bytes) -> PlayedAnswer:
+        request, *lines = head.decode().removesuffix("\r\n\r\n").split("\r\n")
+        method, path, _ = request.split(" ")
+        headers = dict(line.split(": ", 1) for line in lines)
+        assert (method, path, body) == ("GET", "/metrics", b"")
+        return PlayedAnswer(self._answer_to(httpx.Request(method, f"http://{headers['Host']}{path}", headers=headers)))
+
+    def abort(self) -> None:
+        pass
+
+
+class PlayedAnswer:
+    """A response as the connection tells of it: names in lower case, the body as it was sent."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self.status = response.status_code
+        self.headers = [(name.lower(), value) for name, value in response.headers.raw]
+
+    async def until_head(self) -> None:
+        pass
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        assert isinstance(self._response.stream, httpx.AsyncByteStream)
+        return self._response.stream.__aiter__()
+
+
 def fleet_metrics(
     targets: list[Target],
     answers: Mapping[str, bytes] | Callable[[httpx.Request], httpx.Response],
@@ -53,20 +88,18 @@ def fleet_metrics(
 ) -> FleetMetrics:
     """`answers`: host → the page it answers; a host that is not in it refuses the connection."""
 
-    def from_memory(request: httpx.Request) -> httpx.Response:
-        if callable(answers):
-            return answers(request)
-        assert request.url.path == "/metrics"
-        if request.url.host not in answers:
-            raise httpx.ConnectError("refused", request=request)
-        return httpx.Response(200, content=answers[request.url.host])
+    async def connect(url: str) -> PlayedConnection:
+        host = urlsplit(url).hostname
+        if not callable(answers) and host not in answers:
+            raise ConnectionRefusedError(ECONNREFUSED, "Connection refused")
+        return PlayedConnection(answers if callable(answers) else lambda _: httpx.Response(200, content=answers[host]))
 
     return FleetMetrics(
         targets=lambda: targets,
         states=STATES,
         desired_states=STATES,
         registry=(metrics or ManagerMetrics(version="1.2.3")).registry,
-        client=httpx.AsyncClient(transport=httpx.MockTransport(from_memory)),
+        connect=connect,  # type: ignore[arg-type]
         clock=FixedClock(),
         timeout_seconds=timeout_seconds,
     )

@@ -6,13 +6,17 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Summary, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from manager.telemetry.exposition import ExpositionError, Family, merge, parse, render
+from manager.telemetry.exposition import ExpositionError, Family, Section, merge, parse, render
 
 LABELS = {"agent_id": "a", "instance_id": "i1"}
 
 
 def page(families: list[Family]) -> list[str]:
     return render(families).decode().splitlines()
+
+
+def sections(text: str, labels: dict[str, str]) -> list[Section]:
+    return [family.section() for family in parse(text, labels)]
 
 
 def samples(text: str, labels: dict[str, str] | None = None) -> list[str]:
@@ -149,8 +153,8 @@ def test_families_without_help_get_one_and_without_samples_go() -> None:
 
 def test_one_metric_of_many_pages_is_one_family() -> None:
     pages = [
-        parse("# TYPE x counter\nx 1", {"agent_id": "a"}),
-        parse("# HELP x Help.\n# TYPE x counter\nx 2", {"agent_id": "b"}),
+        sections("# TYPE x counter\nx 1", {"agent_id": "a"}),
+        sections("# HELP x Help.\n# TYPE x counter\nx 2", {"agent_id": "b"}),
     ]
     families, dropped = merge([], pages, exclusive=())
     assert page(families) == [
@@ -164,9 +168,9 @@ def test_one_metric_of_many_pages_is_one_family() -> None:
 
 def test_the_type_that_most_pages_give_wins_and_the_rest_of_a_page_stays() -> None:
     pages = [
-        parse("# TYPE x gauge\nx 1\ny 1", {"agent_id": "liar"}),
-        parse("# TYPE x counter\nx 2", {"agent_id": "b"}),
-        parse("# TYPE x counter\nx 3", {"agent_id": "c"}),
+        sections("# TYPE x gauge\nx 1\ny 1", {"agent_id": "liar"}),
+        sections("# TYPE x counter\nx 2", {"agent_id": "b"}),
+        sections("# TYPE x counter\nx 3", {"agent_id": "c"}),
     ]
     families, dropped = merge([], pages, exclusive=())
     lines = page(families)
@@ -177,14 +181,14 @@ def test_the_type_that_most_pages_give_wins_and_the_rest_of_a_page_stays() -> No
 
 def test_a_metric_named_like_part_of_a_histogram_goes() -> None:
     own = parse('# TYPE x histogram\nx_bucket{le="+Inf"} 1\nx_count 1\nx_sum 1')
-    families, dropped = merge(own, [parse("x_count 7\nz 1", {"agent_id": "a"})], exclusive=())
+    families, dropped = merge(own, [sections("x_count 7\nz 1", {"agent_id": "a"})], exclusive=())
     assert [family.name for family in families] == ["x", "z"]
     assert dropped == [1]
 
 
 def test_only_the_manager_adds_to_exclusive_families() -> None:
     own = parse("# TYPE agent_up gauge\nagent_up 0\n# TYPE process_x gauge\nprocess_x 1")
-    agent = parse("# TYPE agent_up gauge\nagent_up 1\n# TYPE process_x gauge\nprocess_x 2", {"agent_id": "a"})
+    agent = sections("# TYPE agent_up gauge\nagent_up 1\n# TYPE process_x gauge\nprocess_x 2", {"agent_id": "a"})
     families, dropped = merge(own, [agent], exclusive={"agent_up"})
     assert dropped == [1]
     assert [line for line in page(families) if not line.startswith("#")] == [

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from pathlib import Path
 
 import pytest
 
-from manager.telemetry.logs import LAST_WORDS_BYTES, LAST_WORDS_CHARACTERS, AgentLogs
+from manager.telemetry.logs import LAST_WORDS_BYTES, LAST_WORDS_CHARACTERS, AgentLog, AgentLogs
 
 INFO = '{"timestamp": "2026-01-02T03:04:05.678Z", "level": "info", "event": "Agent ready"}'
 TRACEBACK = """Traceback (most recent call last):
@@ -83,6 +85,12 @@ def test_an_agent_that_never_wrote_has_an_empty_log(tmp_path: Path) -> None:
         ('{"level": "error", "event": "older"}\n' + TRACEBACK, "ModuleNotFoundError: No module named 'nothing'"),
         (TRACEBACK + '{"level": "error", "event": "newer"}\n', "newer"),
         ("a\tb \x1b c\n", "a b \x1b c"),
+        ('{"level": "error", "event": "Task finished", "error": "RuntimeError: boom", "task_id": "7"}\n', None),
+        (
+            '{"level": "error", "event": "Cannot go on"}\n{"level": "error", "event": "Task finished", "task_id": "7"}',
+            "Cannot go on",
+        ),
+        (INFO[:60], None),
     ],
 )
 def test_last_words(tmp_path: Path, text: str, expected: str | None) -> None:
@@ -112,3 +120,37 @@ def test_a_log_that_cannot_be_read_has_no_last_words(tmp_path: Path) -> None:
     logs = AgentLogs(tmp_path)
     logs.path("a").mkdir()
     assert logs.last_words("a", 0) is None
+
+
+def test_an_error_that_the_event_quotes_is_told_once(tmp_path: Path) -> None:
+    entry = {"timestamp": "t", "level": "error", "event": "Cannot be used (KeyError: 'x').", "error": "KeyError: 'x'"}
+    assert logs_with(tmp_path, json.dumps(entry)).last_words("a", 0) == "Cannot be used (KeyError: 'x')."
+
+
+def test_a_log_that_is_there_has_no_note(tmp_path: Path) -> None:
+    assert asyncio.run(logs_with(tmp_path, "1\n2\n").read("a", 1, [os.getpid()])) == AgentLog(lines=["2"])
+
+
+def test_a_log_that_was_deleted_while_its_agent_writes_on_says_so(tmp_path: Path) -> None:
+    logs = AgentLogs(tmp_path)
+    answer = asyncio.run(logs.read("a", 5, [7, 8]))
+    assert answer.lines == []
+    assert answer.note is not None
+    assert answer.note.startswith("The log file that a (pid 7, 8) writes to was deleted or moved away")
+    assert "`agent-manager restart a`" in answer.note
+    assert asyncio.run(logs.read("a", 5, [])) == AgentLog(lines=[])
+
+
+def test_a_new_log_beside_a_deleted_one_that_is_still_written_to_has_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = {
+        "/proc/7/fd/1": f"{tmp_path.resolve()}/a.log (deleted)",
+        "/proc/7/fd/2": "/dev/null",
+        "/proc/8/fd/1": f"{tmp_path.resolve()}/a.log",
+        "/proc/8/fd/2": f"{tmp_path.resolve()}/a.log",
+    }
+    monkeypatch.setattr(os, "readlink", outputs.__getitem__)
+    answer = asyncio.run(logs_with(tmp_path, "new\n").read("a", 5, [7, 8]))
+    assert answer.lines == ["new"]
+    assert answer.note is not None and "(pid 7)" in answer.note

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import httpx
 import pytest
@@ -10,9 +11,10 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from manager.telemetry.manager_metrics import ManagerMetrics
-from manager.telemetry.request_metrics import RequestMetrics
+from manager.telemetry.request_metrics import RequestMetrics, describe_request
 from tests.unit.manager.telemetry.fleet import FixedClock
 
 
@@ -22,13 +24,14 @@ class Served:
     def __init__(self) -> None:
         self.metrics = ManagerMetrics(version="1")
         self.clock = FixedClock()
+        self.lines: list[dict[str, Any]] = []
         self.app = Starlette(
             routes=[
                 Route("/agents/{agent_id}", self.agent, methods=["GET", "POST"]),
                 Route("/stream", self.stream),
                 Route("/fails", self.fails),
             ],
-            middleware=[Middleware(RequestMetrics, metrics=self.metrics, clock=self.clock)],
+            middleware=[Middleware(RequestMetrics, metrics=self.metrics, clock=self.clock, log=self.lines.append)],
         )
 
     async def agent(self, request: Request) -> Response:
@@ -101,7 +104,38 @@ def test_an_exception_that_nobody_answers_counts_once() -> None:
     async def broken(*_: object) -> None:
         raise ValueError("broken")
 
-    middleware = RequestMetrics(broken, metrics=served.metrics, clock=served.clock)
+    middleware = RequestMetrics(broken, metrics=served.metrics, clock=served.clock, log=served.lines.append)
     with pytest.raises(ValueError, match="broken"):
-        asyncio.run(middleware({"type": "http", "method": "GET"}, None, None))  # type: ignore[arg-type]
+        asyncio.run(middleware({"type": "http", "method": "GET", "path": "/"}, None, None))  # type: ignore[arg-type]
     assert requests_line("GET", "unmatched", "5xx") in served.counted()
+
+
+def test_each_request_is_one_line_of_the_access_log_without_its_query() -> None:
+    served = Served()
+    served.request("GET", "/agents/a?token=secret")
+    (line,) = served.lines
+    assert (line["method"], line["path"], line["status"], line["bytes"]) == ("GET", "/agents/a", 200, 2)
+    assert line["duration_ms"] == 2000
+    assert str(line["timestamp"]).endswith("Z")
+    assert "secret" not in str(line)
+
+
+def test_an_endpoint_adds_what_it_knows_to_the_line() -> None:
+    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        describe_request(scope, agent_id="planner")
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    served = Served()
+    served.app = RequestMetrics(endpoint, metrics=served.metrics, clock=served.clock, log=served.lines.append)  # type: ignore[assignment]
+    served.request("GET", "/")
+    assert served.lines[0]["agent_id"] == "planner"
+
+
+@pytest.mark.parametrize(("status", "lines"), [(200, 0), (404, 1)])
+def test_a_heartbeat_is_logged_only_when_it_is_refused(status: int, lines: int) -> None:
+    served = Served()
+    served.app = RequestMetrics(  # type: ignore[assignment]
+        PlainTextResponse("", status), metrics=served.metrics, clock=served.clock, log=served.lines.append
+    )
+    served.request("POST", "/api/agent-services/heartbeat")
+    assert len(served.lines) == lines

@@ -1,0 +1,103 @@
+"""The client of a forwarded request, as ASGI shows it: its body first, and then whether it is still there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from types import TracebackType
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+from agent_service.http.body import too_large
+from agent_service.http.client.answer import RawHeaders
+from agent_service.http.disconnect import disconnected
+from manager.forwarding.headers import declared_length
+
+# A body of a declared length up to this is read as a whole before an instance is chosen: a slow client holds no slot,
+# and the request can be sent again where that is safe. Larger ones, and those of unknown length, pass as they come.
+GATHERED_BYTES = 1024 * 1024
+# Until then nobody looks whether the client is still there: most answers come sooner, and a look costs a task.
+PATIENCE_SECONDS = 0.02
+
+
+class Client:
+    """Reads one request, then stands for its client's presence as an asynchronous context manager.
+
+    Raises `BodyTooLarge` once more than `max_bytes` are known of, `ClientDisconnect` while reading.
+    """
+
+    def __init__(self, receive: Receive, headers: RawHeaders, max_bytes: int) -> None:
+        self._receive = receive
+        self._max_bytes = max_bytes
+        self._length = declared_length(headers)
+        self._has_read = asyncio.Event()
+        self._task: asyncio.Task[object] | None = None
+        self._watch: asyncio.TimerHandle | asyncio.Task[None]
+        self._is_gone = False
+        self.asks_first = any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
+        if self._length is not None and self._length > max_bytes:
+            raise too_large(max_bytes)
+
+    async def body(self) -> bytes | AsyncGenerator[bytes, None]:
+        """The body, whole where that suits, else a generator of its pieces; none is empty."""
+        # Reading makes the server say 100: with `Expect` not before the adapter has.
+        if self.asks_first or (self._length or 0) > GATHERED_BYTES:
+            return self._pieces(b"")
+        piece, is_last = await self._next()
+        if self._length is None and not is_last:
+            return self._pieces(piece)
+        whole = bytearray(piece)
+        while not is_last:
+            piece, is_last = await self._next()
+            whole += piece
+        self._has_read.set()
+        return self._within_limit(bytes(whole))
+
+    async def __aenter__(self) -> None:
+        """Inside, the request is being answered; the block is left, silently, as soon as the client is gone."""
+        self._task = asyncio.current_task()
+        self._watch = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._begin_watch)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        self._watch.cancel()
+        # As asyncio.timeout does: the cancellation that was ours ends here, another's goes on.
+        return self._is_gone and kind is asyncio.CancelledError and self._task is not None and not self._task.uncancel()
+
+    def _begin_watch(self) -> None:
+        self._watch = asyncio.create_task(self._until_gone(), name="client of a forwarded request")
+
+    async def _until_gone(self) -> None:
+        await self._has_read.wait()
+        await disconnected(self._receive)
+        if self._task is not None:
+            self._is_gone = True
+            self._task.cancel()
+
+    async def _pieces(self, first: bytes) -> AsyncGenerator[bytes, None]:
+        piece, is_last, total = first, False, 0
+        try:
+            while True:
+                total += len(piece)
+                if total > self._max_bytes:
+                    raise too_large(self._max_bytes)
+                if piece:
+                    yield piece
+                if is_last:
+                    return
+                piece, is_last = await self._next()
+        finally:
+            self._has_read.set()
+
+    def _within_limit(self, body: bytes) -> bytes:
+        if len(body) > self._max_bytes:
+            raise too_large(self._max_bytes)
+        return body
+
+    async def _next(self) -> tuple[bytes, bool]:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        return message.get("body", b""), not message.get("more_body", False)
