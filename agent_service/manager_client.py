@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
-import httpx
 import structlog
 from pydantic import BaseModel, ValidationError
 
@@ -22,6 +23,10 @@ from agent_service.contract import (
     Unregistration,
 )
 from agent_service.errors import AdapterError
+from agent_service.http.client.answer import BrokenExchange
+from agent_service.http.client.connector import Connector
+from agent_service.http.client.kept import KeptConnection, Reply
+from agent_service.manager_address import ManagerAddress
 from agent_service.notice import Notice
 
 log = structlog.stdlib.get_logger(__name__)
@@ -49,7 +54,8 @@ class ManagerClient:
 
     def __init__(
         self,
-        http: httpx.AsyncClient,
+        http: KeptConnection,
+        address: ManagerAddress,
         registration: Registration,
         report: Callable[[], StatusReport],
         activity: Notice,
@@ -59,6 +65,7 @@ class ManagerClient:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._http = http
+        self._address = address
         self._registration = registration
         self._report = report
         self._activity = activity
@@ -154,20 +161,20 @@ class ManagerClient:
         self._recovered()
 
     async def _post(self, action: str, body: BaseModel, timeout_seconds: float = REQUEST_TIMEOUT_SECONDS) -> bytes:
+        content = body.model_dump_json(by_alias=True).encode()
         try:
-            response = await self._http.post(
-                f"{BASE_PATH}/{action}", content=body.model_dump_json(by_alias=True), timeout=timeout_seconds
-            )
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(timeout_seconds):
+                reply = await self._http.post(f"{self._address.url}{BASE_PATH}/{action}", content)
+        except (OSError, BrokenExchange) as error:
             raise ManagerTrouble(
-                f"The manager at {self._http.base_url} cannot be reached ({type(error).__name__}: {error}); "
+                f"The manager at {self._address.url} cannot be reached ({str(error) or type(error).__name__}); "
                 "it is tried again."
             ) from error
-        if response.status_code == 404 and action != "register":
+        if reply.status == HTTPStatus.NOT_FOUND and action != "register":
             raise UnknownInstance("The manager does not know this instance.")
-        if not response.is_success:
-            raise ManagerTrouble(f"The manager refused to {action} ({response.status_code}): {_detail(response)}")
-        return response.content
+        if not reply.is_success:
+            raise ManagerTrouble(f"The manager refused to {action} ({reply.status}): {_detail(reply)}")
+        return reply.body
 
     def _backoff(self, attempt: int) -> float:
         """Exponential, and spread over half of itself, so that a fleet does not knock in step."""
@@ -187,34 +194,37 @@ class ManagerClient:
 
 @asynccontextmanager
 async def kept_registered(
-    manager_url: str,
+    address: ManagerAddress,
     token: str | None,
     registration: Registration,
     report: Callable[[], StatusReport],
     activity: Notice,
 ) -> AsyncIterator[None]:
-    """While inside, the instance is registered and its heart beats; on leaving it is unregistered."""
+    """While inside, the instance is registered and its heart beats; on leaving it is unregistered.
+
+    `address` has one.
+    """
+    assert address.url is not None
     headers = {"Content-Type": "application/json", **({TOKEN_HEADER: token} if token else {})}
-    # Without TLS there is nothing to verify, and loading the certificates would take tens of milliseconds.
-    verify = manager_url.startswith("https:")
-    async with httpx.AsyncClient(base_url=manager_url, headers=headers, verify=verify, trust_env=False) as http:
-        client = ManagerClient(http, registration, report, activity)
-        beating = asyncio.create_task(client.run(), name="manager client")
-        try:
-            yield
-        finally:
-            beating.cancel()
-            await asyncio.wait({beating})
-            await client.unregister()
+    http = KeptConnection(Connector().connect, headers)
+    client = ManagerClient(http, address, registration, report, activity)
+    beating = asyncio.create_task(client.run(), name="manager client")
+    try:
+        yield
+    finally:
+        beating.cancel()
+        await asyncio.wait({beating})
+        await client.unregister()
+        http.close()
 
 
 def _work(report: StatusReport) -> tuple[int, int]:
     return report.in_flight, report.queued
 
 
-def _detail(response: httpx.Response) -> str:
+def _detail(reply: Reply) -> str:
     """The problem document's sentence, or the start of whatever came instead."""
     try:
-        return str(response.json()["detail"])
+        return str(json.loads(reply.body)["detail"])
     except (ValueError, KeyError, TypeError):
-        return response.text[:200]
+        return reply.body[:200].decode(errors="replace")

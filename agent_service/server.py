@@ -23,6 +23,8 @@ from agent_service.http.sockets import listen, url_of
 from agent_service.launch import Launch, is_loopback
 from agent_service.lifecycle import Ending, Lifecycle, utc_now
 from agent_service.logs import LogReader
+from agent_service.manager_address import ManagerAddress
+from agent_service.manager_client import kept_registered
 from agent_service.process import THREAD_GRACE_SECONDS, all_end, staying_threads
 from agent_service.runtimes.entry_point import load_runtime
 from agent_service.runtimes.protocol import Runtime
@@ -91,6 +93,7 @@ async def _live(
         hands_over=public is not None and launch.managed,
     )
     tasks = Tasks(spec, lifecycle)
+    manager = ManagerAddress(launch.manager_url)
     # 1. From here on the first signal is a stop with a drain.
     loop = asyncio.get_running_loop()
     signals.on_stop = lambda: loop.call_soon_threadsafe(lifecycle.act, AdapterAction.STOP)
@@ -102,6 +105,7 @@ async def _live(
         instance_id=launch.instance_id,
         started_at=utc_now(),
         read_log=read_log,
+        manager=manager,
         tokens=launch.tokens,
         bound_host=launch.host,
         public_port=None if public is None else public.getsockname()[1],
@@ -116,7 +120,7 @@ async def _live(
             url = url_of(own, host=_advertised_host(launch))
             log.info("Agent ready", url=url, startup_ms=round((time.monotonic() - began) * 1000))
             # 4. Registered, until drained.
-            async with _registered(launch, url, lifecycle, tasks):
+            async with _registered(launch, manager, url, lifecycle, tasks):
                 await _until_ending(lifecycle, http)
                 # 5. The successor takes new connections; until it is there, they wait in the backlog.
                 if public is not None and lifecycle.handing_over:
@@ -170,17 +174,16 @@ async def _until_ending(lifecycle: Lifecycle, http: asyncio.Task[None]) -> None:
 
 
 @asynccontextmanager
-async def _registered(launch: Launch, url: str, lifecycle: Lifecycle, tasks: Tasks) -> AsyncIterator[None]:
-    if launch.manager_url is None:
+async def _registered(
+    launch: Launch, manager: ManagerAddress, url: str, lifecycle: Lifecycle, tasks: Tasks
+) -> AsyncIterator[None]:
+    if manager.url is None:
         yield
         return
-    # Imported here, because httpx takes 70 ms that an adapter alone does not need and another has after it listens.
-    from agent_service.manager_client import kept_registered
-
     registration = Registration(
         id=launch.spec.id, service_url=url, instance_id=launch.instance_id, metadata=launch.spec.metadata
     )
-    async with kept_registered(launch.manager_url, launch.token, registration, tasks.report, lifecycle.activity):
+    async with kept_registered(manager, launch.token, registration, tasks.report, lifecycle.activity):
         yield
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -11,8 +14,11 @@ from agent_service.contract import (
     TOKEN_HEADER,
     ActionRequest,
     AdapterAction,
+    ManagerLocation,
+    ReloadRequest,
     StatusReport,
 )
+from agent_service.definition import AgentDefinition
 from manager.errors import AdapterDied, AdapterTimeout
 
 CONTROL_TIMEOUT_SECONDS = 5.0
@@ -23,11 +29,14 @@ class AdapterRefused(AdapterDied):
 
 
 class AdapterClient:
-    """Control calls over one shared httpx client. Raises `AdapterDied`, `AdapterRefused`, `AdapterTimeout`."""
+    """Control calls over one shared httpx client. Raises `AdapterDied`, `AdapterRefused`, `AdapterTimeout`.
 
-    def __init__(self, client: httpx.AsyncClient, *, token: str | None) -> None:
+    `tokens`: the one in force, then the one before it, which adapters that run since before the rotation still have.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, *, tokens: Sequence[str]) -> None:
         self._client = client
-        self._headers = {TOKEN_HEADER: token} if token else {}
+        self._headers = [{TOKEN_HEADER: token} for token in tokens] or [{}]
 
     async def act(
         self, service_url: str, action: AdapterAction, *, timeout_seconds: float | None = None
@@ -36,6 +45,10 @@ class AdapterClient:
         body = ActionRequest(action=action, timeout_seconds=timeout_seconds)
         answer = await self._call("POST", f"{service_url}/action", json=body.model_dump(mode="json", exclude_none=True))
         return _report(answer)
+
+    async def tell_location(self, service_url: str, manager_url: str) -> None:
+        """Tell the adapter where this manager is: one that it was taken over from may have been elsewhere."""
+        await self._call("PUT", f"{service_url}/manager", json=ManagerLocation(url=manager_url).model_dump(mode="json"))
 
     async def report(self, service_url: str) -> StatusReport:
         """The adapter's `GET /status`, as the manager understands it."""
@@ -49,11 +62,42 @@ class AdapterClient:
         """The adapter's own `GET /info`, as it is."""
         return _object(await self._call("GET", f"{service_url}/info"))
 
-    async def _call(self, method: str, url: str, **options: Any) -> httpx.Response:
+    async def ask(self, method: str, url: str, query: Mapping[str, str]) -> httpx.Response:
+        """The adapter's own answer, whatever its status."""
+        return await self._send(method, url, params=query)
+
+    async def reload(self, service_url: str, definition: AgentDefinition) -> bool:
+        """Give an agent that is described by data its definition; answers whether it had another one."""
+        body = ReloadRequest(definition=definition)
+        answer = await self._call("POST", f"{service_url}/reload", json=body.model_dump(mode="json"))
+        return bool(_object(answer).get("changed"))
+
+    async def probe(self, url: str, *, timeout_seconds: float) -> None:
+        """Ask what is no adapter of ours, and gets no token, whether it is well: any status below 400 says so."""
         try:
-            answer = await self._client.request(
-                method, url, headers=self._headers, timeout=CONTROL_TIMEOUT_SECONDS, **options
-            )
+            async with asyncio.timeout(timeout_seconds):
+                answer = await self._client.get(url, timeout=timeout_seconds)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise AdapterTimeout(f"{url} did not answer within {timeout_seconds:g} s.") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise AdapterDied(f"{url} cannot be reached ({str(error) or type(error).__name__}).") from error
+        if answer.is_error:
+            raise AdapterRefused(f"{url} answered {answer.status_code}.")
+
+    async def _call(self, method: str, url: str, **options: Any) -> httpx.Response:
+        answer = await self._send(method, url, **options)
+        if answer.is_error:
+            raise AdapterRefused(f"The adapter answered {answer.status_code} to {method} {url}: {_detail(answer)}")
+        return answer
+
+    async def _send(self, method: str, url: str, **options: Any) -> httpx.Response:
+        try:
+            for headers in self._headers:
+                answer = await self._client.request(
+                    method, url, headers=headers, timeout=CONTROL_TIMEOUT_SECONDS, **options
+                )
+                if answer.status_code != HTTPStatus.UNAUTHORIZED:
+                    break
         except httpx.TimeoutException as error:
             raise AdapterTimeout(
                 f"The adapter at {url} did not answer within {CONTROL_TIMEOUT_SECONDS:g} s."
@@ -62,8 +106,6 @@ class AdapterClient:
             raise AdapterDied(
                 f"The adapter at {url} cannot be reached ({str(error) or type(error).__name__})."
             ) from error
-        if answer.is_error:
-            raise AdapterRefused(f"The adapter answered {answer.status_code} to {method} {url}: {_detail(answer)}")
         return answer
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from agent_service.http.server import HttpServer, loop_factory
 from agent_service.http.signals import StopSignals
 from agent_service.http.sockets import listen, url_of
 from manager.app import Manager, open_manager
-from manager.errors import ConfigError, ConfigIssue
+from manager.errors import ConfigError, ConfigIssue, UnknownAgent
 from manager.events import Event, EventKind
 from manager.settings import Secrets
 from manager.specs.fleet_config import FleetConfig
@@ -23,6 +23,7 @@ from manager.supervision.views import AgentView
 from manager.telemetry.manager_log import configure_logging
 
 _PROGRESS_SECONDS = 0.5
+_DOWN = frozenset({AgentState.STOPPED, AgentState.FAILED})
 _SETTLED = frozenset({AgentState.RUNNING, AgentState.PAUSED, AgentState.FAILED, AgentState.STOPPED})
 
 
@@ -78,7 +79,7 @@ def run_manager(
         lock.announce(url)
         # 3. Live.
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            return runner.run(_live(config, secrets, load, listener, host, url, console))
+            return runner.run(_live(config, secrets, load, listener, host, url, console, lock))
     finally:
         lock.release()
         log.close()
@@ -92,6 +93,7 @@ async def _live(
     host: str,
     url: str,
     console: Console,
+    lock: StateDirectoryLock,
 ) -> int:
     stop, now = _StopRequest(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -104,7 +106,15 @@ async def _live(
 
     signals = StopSignals(on_signal)
     signals.install()
-    opened = open_manager(config, secrets, load=load, url=url, bound_host=host, shut_down=stop.ask)
+    opened = open_manager(
+        config,
+        secrets,
+        load=load,
+        url=url,
+        bound_host=host,
+        shut_down=stop.ask,
+        check_state_directory=lock.check,
+    )
     async with opened as manager:
         manager.bus.listen(lambda event: console.event(event, _view(manager, event.agent_id)))
         console.starting(url, config.path, len(config.agents))
@@ -134,11 +144,21 @@ async def _announce_ready(manager: Manager, url: str, console: Console) -> None:
     """Say once how the fleet stands, when every agent that is to run has come up or failed."""
     with manager.bus.subscribe() as events:
         while True:
-            wanted = [view for view in manager.fleet.agents() if view.desired_state is not DesiredState.STOPPED]
-            if all(view.state in _SETTLED for view in wanted):
+            views = {view.id: view for view in manager.fleet.agents()}
+            wanted = [view for view in views.values() if view.desired_state is not DesiredState.STOPPED]
+            if all(view.state in _SETTLED or _waits_in_vain(view, views) for view in wanted):
                 break
             await anext(events)
-    console.ready(url, sum(view.ready for view in wanted), len(wanted))
+    # One that is stopped all the same lacks an extra or has done its work.
+    console.ready(url, sum(view.ready for view in wanted), sum(view.state is not AgentState.STOPPED for view in wanted))
+
+
+def _waits_in_vain(view: AgentView, views: Mapping[str, AgentView]) -> bool:
+    """Whether an agent that starts depends on one that will not come up by itself."""
+    needed = [views[agent_id] for agent_id in view.depends_on if agent_id in views]
+    return view.state is AgentState.STARTING and any(
+        each.state in _DOWN or _waits_in_vain(each, views) for each in needed
+    )
 
 
 async def _drain(manager: Manager, now: asyncio.Event, console: Console) -> None:
@@ -162,7 +182,11 @@ async def _first(*awaitables: Awaitable[object]) -> None:
 
 
 def _view(manager: Manager, agent_id: str | None) -> AgentView | None:
-    return next((view for view in manager.fleet.agents() if view.id == agent_id), None) if agent_id else None
+    # Not by the listing: with thousands of agents that is too much for each event.
+    try:
+        return manager.fleet.agent(agent_id) if agent_id else None
+    except UnknownAgent:
+        return None
 
 
 def _listen(host: str, port: int) -> socket.socket:

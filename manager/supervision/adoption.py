@@ -7,14 +7,17 @@ from collections.abc import Mapping
 
 import structlog
 
-from agent_service.contract import Registration
+from agent_service.contract import AdapterStatus, Registration
+from manager.adapter_client import AdapterRefused
 from manager.errors import AdapterDied, AdapterTimeout, StateConflict
-from manager.events import EventKind
 from manager.store.store import InstanceRecord
 from manager.supervision.agent_supervisor import AgentSupervisor
-from manager.supervision.identity import is_running
+from manager.supervision.exits import report_unseen_exit
+from manager.supervision.identity import boot_id, is_running
 from manager.supervision.process import Exit, ProcessIdentity
 from manager.supervision.tools import Tools
+
+_ON_THEIR_WAY_OUT = frozenset({AdapterStatus.STOPPING, AdapterStatus.STOPPED})
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +38,14 @@ async def _adopt(
 ) -> None:
     identity = ProcessIdentity(record.pid, record.process_created_at, record.boot_id)
     if record.instance_id in exits or not is_running(identity):
-        await _strike_off(record, exits.get(record.instance_id, Exit()), tools)
+        exit_ = exits.get(record.instance_id, Exit())
+        # What ended with the machine has ended for no reason of its own.
+        if supervisor is not None and record.boot_id == boot_id():
+            supervisor.learn_exit(record, exit_)
+        else:
+            report_unseen_exit(record, exit_, tools)
+        await tools.store.remove_instance(record.instance_id)
+        tools.spawner.forget(record.instance_id)
         return
     process = tools.spawner.adopt(identity, record.instance_id)
     if supervisor is None:
@@ -45,37 +55,38 @@ async def _adopt(
         process.kill()
         await tools.store.remove_instance(record.instance_id)
         return
-    supervisor.adopt(process, record)
-    await _register_for(record, tools)
+    port = supervisor.shared_port
+    holds_port = port is not None and not await tools.spawner.reclaim(record.agent_id, port, identity)
+    supervisor.adopt(process, record, holds_port=holds_port)
+    # For a sidecar its probe speaks.
+    if not supervisor.agent.is_sidecar and await _register_for(record, tools) in _ON_THEIR_WAY_OUT:
+        supervisor.go_on_stopping(record.instance_id)
 
 
-async def _strike_off(record: InstanceRecord, exit_: Exit, tools: Tools) -> None:
-    tools.bus.publish(
-        EventKind.INSTANCE_EXITED,
-        f"{record.agent_id} (pid {record.pid}) {exit_} while no manager was there to see it",
-        agent_id=record.agent_id,
-        instance_id=record.instance_id,
-        code=exit_.code,
-        signal=exit_.signal,
-        expected=False,
-        pid=record.pid,
-    )
-    await tools.store.remove_instance(record.instance_id)
-    tools.spawner.forget(record.instance_id)
-
-
-async def _register_for(record: InstanceRecord, tools: Tools) -> None:
-    """Register an instance that answers under its own name, rather than wait for its next heartbeat."""
+async def _register_for(record: InstanceRecord, tools: Tools) -> AdapterStatus | None:
+    """Register an instance that answers under its own name, rather than wait for its next heartbeat; its status."""
     if record.service_url is None:
-        return
+        return None
     try:
         info = await tools.adapters.info(record.service_url)
         if info.get("instance_id") == record.instance_id:
             registration = Registration(
                 id=record.agent_id, service_url=record.service_url, instance_id=record.instance_id
             )
+            await _tell_location(record.service_url, tools)
             report = await tools.adapters.report(record.service_url)
             tools.registry.register(registration)
             tools.registry.note_status(record.instance_id, report)
+            return report.status
     except (AdapterDied, AdapterTimeout, StateConflict) as error:
         log.info("Adopted agent is not answering yet", agent_id=record.agent_id, error=error.detail)
+    return None
+
+
+async def _tell_location(service_url: str, tools: Tools) -> None:
+    """It reports to the manager that started it; this one may be at another address."""
+    try:
+        await tools.adapters.tell_location(service_url, tools.launcher.manager_url)
+    except AdapterRefused as error:
+        # A program of another make need not know how; when it falls silent for it, it is started anew.
+        log.info("Adopted agent cannot be told where the manager is", service_url=service_url, error=error.detail)

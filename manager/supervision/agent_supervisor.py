@@ -6,35 +6,28 @@ import asyncio
 
 import structlog
 
-from agent_service.contract import AdapterStatus
-from manager.errors import ConfigError, SpawnFailed
+from manager.errors import ConfigError, SpawnFailed, StartImpossible
 from manager.events import EventKind
-from manager.registry.routing import RoutePolicy
+from manager.specs.extras import how_to_install, is_installed
 from manager.specs.models import AgentConfig
 from manager.store.store import InstanceRecord
-from manager.supervision.exits import report_exit
+from manager.supervision.exits import report_exit, report_unseen_exit
 from manager.supervision.instance_set import InstanceSet
 from manager.supervision.liveness import Liveness
 from manager.supervision.managed_instance import ManagedInstance
-from manager.supervision.process import Process
+from manager.supervision.process import Exit, Process
 from manager.supervision.recovery import Recovery
 from manager.supervision.restart_policy import GiveUp
 from manager.supervision.rollout import next_steps
-from manager.supervision.routes import route_of
-from manager.supervision.starting import strike_off
+from manager.supervision.routes import policy_of, route_of, sidecar_route
+from manager.supervision.starting import lived_seconds, strike_off
 from manager.supervision.states import TRANSITIONS, AgentState, DesiredState, Strategy
 from manager.supervision.tools import Tools
 from manager.supervision.views import LastExit
 
 _RETRY_SECONDS = 1.0
+_SERVING = frozenset({AgentState.RUNNING, AgentState.PAUSED})
 _ENDED = frozenset({AgentState.STOPPED, AgentState.FAILED})
-# The best that any instance can say of itself is what the agent is.
-_STATE_OF_STATUS = {
-    AdapterStatus.RUNNING: AgentState.RUNNING,
-    AdapterStatus.PAUSED: AgentState.PAUSED,
-    AdapterStatus.STOPPING: AgentState.STOPPING,
-    AdapterStatus.STOPPED: AgentState.STOPPING,
-}
 
 log = structlog.get_logger(__name__)
 
@@ -62,8 +55,9 @@ class AgentSupervisor:
         self._drain_seconds: float | None = None
         self._drain_reason = ""
         self._setback: str | None = None
-        self._closing = False
+        self._closing: str | None = None
         self._killing = False
+        self._waits_for: tuple[str, ...] = ()
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         tools.registry.manage(agent.id)
@@ -77,11 +71,22 @@ class AgentSupervisor:
     @property
     def can_roll(self) -> bool:
         """Whether a successor can run beside the old instance: not where both would need to bind one port."""
-        return self.agent.port is None or self._shares_port
+        # A sidecar keeps its address for those that have been told of it.
+        if self.shared_port is not None:
+            return self._set.port_holder is None
+        return self.agent.port is None and not self.agent.is_sidecar
 
     @property
-    def _shares_port(self) -> bool:
-        return self.agent.port is not None and self.agent.command is None and self._tools.spawner.shares_ports
+    def shared_port(self) -> int | None:
+        """The port of its own that all its instances share, if there is one."""
+        agent = self.agent
+        return agent.port if agent.command is None and self._tools.spawner.shares_ports else None
+
+    @property
+    def port_conflict(self) -> str | None:
+        """Why no instance can be started beside those there are, though they were to share the agent's port."""
+        holder = self._set.port_holder
+        return f"its own older process (pid {holder.pid}) holds port {self.agent.port} alone" if holder else None
 
     def want(self, desired: DesiredState, *, drain_seconds: float | None = None, reason: str = "stopped") -> None:
         """Change what is desired. Wanting it running makes earlier crashes forgotten where they hold it back."""
@@ -128,6 +133,8 @@ class AgentSupervisor:
         if agent.instances != self.agent.instances:
             self.scale(agent.instances)
         self.agent = agent
+        if agent.is_sidecar and self.desired is DesiredState.PAUSED:
+            self.desired = DesiredState.RUNNING
         self.recovery.settings = agent.restart
         # One that is wanted stopped is on its way out, or starts with the new config anyway.
         if restart and self.desired is not DesiredState.STOPPED:
@@ -154,7 +161,7 @@ class AgentSupervisor:
 
     def close(self, reason: str) -> None:
         """Drain and stop for good, for the `reason` given; what is desired stays as it is."""
-        self._closing = True
+        self._closing = reason
         self._drain_seconds = None
         self._drain_reason = reason
         self._publish_route()
@@ -165,10 +172,29 @@ class AgentSupervisor:
         self._tools.registry.unmanage(self.agent.id)
         self._tools.router.set_route(self.agent.id, None)
 
-    def adopt(self, process: Process, record: InstanceRecord) -> None:
-        """Take back a process that an earlier manager started."""
+    def adopt(self, process: Process, record: InstanceRecord, *, holds_port: bool = False) -> None:
+        """Take back a process that an earlier manager started; `holds_port`: it cannot share the agent's port."""
         self.restarts = max(self.restarts, record.restarts)
-        self._set.adopt(process, record, generation=self._generation)
+        self._keep_address(record)
+        self._set.adopt(self.agent, process, record, generation=self._generation, holds_port=holds_port)
+
+    def go_on_stopping(self, instance_id: str) -> None:
+        """An earlier manager had told this adopted instance to stop: its end is no crash, and its place is free."""
+        self._drain_reason = "it was being stopped when this manager took it back"
+        self._stop(tuple(instance for instance in self.instances if instance.instance_id == instance_id))
+
+    def learn_exit(self, record: InstanceRecord, exit_: Exit) -> None:
+        """One of its processes has ended while no manager was there to see it: the restart policy decides as ever."""
+        self.restarts = max(self.restarts, record.restarts)
+        self._keep_address(record)
+        self.last_exit = report_unseen_exit(record, exit_, self._tools)
+        self.recovery.crashed(self._tools.clock.monotonic() - lived_seconds(record, self._tools), exit_)
+        self._is_restart = True
+
+    def await_adoption(self) -> None:
+        """Before `run` nobody knows whether a process is there: requests wait for it, if one is wanted."""
+        if self.desired is not DesiredState.STOPPED:
+            self._publish_route(AgentState.STARTING)
 
     def wake(self) -> None:
         """Something changed: look again."""
@@ -176,14 +202,17 @@ class AgentSupervisor:
 
     async def run(self) -> None:
         """Close the gap, for ever."""
-        while True:
-            self._wake.clear()
-            try:
-                pause = await self._reconcile()
-            except Exception:  # outermost loop: an agent's trouble must not end its supervision
-                log.exception("Supervision step failed; it is tried again", agent_id=self.agent.id)
-                pause = _RETRY_SECONDS
-            await _wait(self._wake, pause)
+        try:
+            while True:
+                self._wake.clear()
+                try:
+                    pause = await self._reconcile()
+                except Exception:  # outermost loop: an agent's trouble must not end its supervision
+                    log.exception("Supervision step failed; it is tried again", agent_id=self.agent.id)
+                    pause = _RETRY_SECONDS
+                await _wait(self._wake, pause)
+        finally:
+            self._set.stop_probing()
 
     async def settled(self, wanted: frozenset[AgentState], *, timeout: float) -> bool:
         """Wait until the state is one of `wanted`; false when `timeout` seconds pass first."""
@@ -202,7 +231,7 @@ class AgentSupervisor:
 
     @property
     def _wanted(self) -> int:
-        return 0 if self._closing or self.desired is DesiredState.STOPPED else self.instances_wanted
+        return 0 if self._closing is not None or self.desired is DesiredState.STOPPED else self.instances_wanted
 
     async def _reconcile(self) -> float | None:
         """Do what is due; answers in how many seconds to look again, unless woken before."""
@@ -218,12 +247,31 @@ class AgentSupervisor:
         )
         self._stop(steps.stop)
         looked_at = self._tools.clock.monotonic()
-        for _ in range(steps.start):
+        for _ in range(steps.start if self._finds_what_it_needs(steps.start) else 0):
             if self.recovery.is_due:
                 await self._start()
         self._set.align(self.desired)
+        definition = self._tools.launcher.definition(self.agent)
+        self._set.redefine(definition, generation=self._generation, refused=self._definition_refused)
         self._transition(*self._observed_state())
         return self._until_next_deadline(looked_at)
+
+    def _finds_what_it_needs(self, starts: int) -> bool:
+        """Whether the extra that the agent requires is installed and all that it depends on is running."""
+        self._waits_for = self._tools.dependencies.missing(self.agent, self.wake) if starts else ()
+        extra = self.agent.requires_extra
+        if starts and extra is not None and not self.recovery.given_up and not is_installed(extra):
+            lacking = f"it needs the extra {extra!r}, which is not installed; {how_to_install(extra)}"
+            self.recovery.give_up(GiveUp(lacking, failed=False))
+        return not self._waits_for
+
+    def _definition_refused(self, reason: str) -> None:
+        if self.desired is not DesiredState.STOPPED and self._closing is None:
+            self.restart(self.desired, reason=f"its new definition could not be taken over while it ran: {reason}")
+
+    def _keep_address(self, record: InstanceRecord) -> None:
+        if self.agent.is_sidecar and record.service_url is not None:
+            self._tools.launcher.addresses.keep(self.agent.id, record.service_url)
 
     def _until_next_deadline(self, looked_at: float) -> float | None:
         deadlines = self._liveness.deadlines(self.agent.start_timeout_seconds)
@@ -293,7 +341,7 @@ class AgentSupervisor:
     def _after_failed_start(self, error: ConfigError | SpawnFailed) -> None:
         if self._rolls_back(None):
             return
-        if isinstance(error, ConfigError):
+        if isinstance(error, ConfigError | StartImpossible):
             self.recovery.give_up(GiveUp(error.detail, failed=True))
         else:
             # It may pass at any time: a port that another process still holds, a disk that is full.
@@ -301,7 +349,7 @@ class AgentSupervisor:
 
     def _stop(self, instances: tuple[ManagedInstance, ...]) -> None:
         seconds = self.agent.drain_timeout_seconds if self._drain_seconds is None else self._drain_seconds
-        replaced = self._wanted > 0 and self._shares_port
+        replaced = self._wanted > 0 and self.shared_port is not None
         for instance in instances:
             if self._killing:
                 self._set.kill(instance, self._drain_reason)
@@ -318,26 +366,23 @@ class AgentSupervisor:
     def _observed_state(self) -> tuple[AgentState, str | None]:
         if not self.instances:
             return self._state_without_process()
-        going = [instance for instance in self.instances if instance.stop is None]
-        if not going:
-            stop = self.instances[-1].stop
-            return AgentState.STOPPING, stop.reason if stop else None
-        known = [known for known in map(self._set.registered, going) if known is not None]
-        if not known:
-            # One that was registered and is no more has taken its leave: its process is about to end.
-            leaving = any(instance.registered for instance in going)
-            return (AgentState.STOPPING, "it unregistered") if leaving else (AgentState.STARTING, None)
-        heard = [_STATE_OF_STATUS[one.report.status] for one in known if not one.expired]
-        if not heard:
-            return AgentState.UNRESPONSIVE, "the process is there, but its heartbeats are missing"
-        best = min(heard, key=list(_STATE_OF_STATUS.values()).index)
-        return best, self._setback
+        state, reason = self._set.state()
+        return state, (self._setback or self._shortage()) if state in _SERVING else reason
+
+    def _shortage(self) -> str | None:
+        going = sum(instance.stop is None for instance in self.instances)
+        conflict = self.port_conflict if going < self._wanted else None
+        return (
+            f"{conflict}, so no other can be started beside it; restart it with strategy recreate" if conflict else None
+        )
 
     def _state_without_process(self) -> tuple[AgentState, str | None]:
         reason = self._setback or (self.last_exit.reason if self.last_exit else None)
         if not self._wanted:
             return AgentState.STOPPED, None
         gave_up = self.recovery.given_up
+        if gave_up is None and self._waits_for:
+            return AgentState.STARTING, f"waits for {', '.join(self._waits_for)}"
         if gave_up is None:
             return AgentState.BACKOFF, reason
         return AgentState.FAILED if gave_up.failed else AgentState.STOPPED, gave_up.told_after(reason)
@@ -347,10 +392,11 @@ class AgentSupervisor:
         if (state, reason) == (self.state, self.state_reason):
             return
         previous, self.state, self.state_reason = self.state, state, reason
+        self._tools.dependencies.note(self.agent.id, is_up=state is AgentState.RUNNING)
         self._publish_route()
         if state is not previous:
             self._announce(previous)
-        if state in _ENDED and self._shares_port:
+        if state in _ENDED and self.shared_port is not None:
             # Nobody is coming: whoever connects is to be refused rather than kept waiting.
             self._set.release_port()
         self._changed.set()
@@ -361,17 +407,17 @@ class AgentSupervisor:
             log.error("Unforeseen state change", agent_id=self.agent.id, previous=previous, state=self.state)
         self._tools.bus.publish(
             EventKind.STATE_CHANGED,
-            f"{self.agent.id} is {self.state}" + (f": {self.state_reason}" if self.state_reason else ""),
+            f"{self.agent.id} {self.state.in_words}" + (f": {self.state_reason}" if self.state_reason else ""),
             agent_id=self.agent.id,
             state=self.state.value,
             previous=previous.value,
         )
 
-    def _publish_route(self) -> None:
+    def _publish_route(self, state: AgentState | None = None) -> None:
         agent = self.agent
-        policy = RoutePolicy(agent.execute_timeout_seconds, agent.queue_while_restarting_seconds, agent.max_body_bytes)
-        route = route_of(agent.id, policy, self.state, self.state_reason, self.desired, closing=self._closing)
-        self._tools.router.set_route(agent.id, route)
+        policy = policy_of(agent)
+        route = route_of(agent.id, policy, state or self.state, self.state_reason, self.desired, closing=self._closing)
+        self._tools.router.set_route(agent.id, sidecar_route(route, agent.id) if agent.is_sidecar else route)
 
 
 async def _wait(event: asyncio.Event, seconds: float | None) -> None:

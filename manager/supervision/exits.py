@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from manager.events import EventKind
+from manager.store.store import InstanceRecord
 from manager.supervision.managed_instance import ManagedInstance
 from manager.supervision.process import Exit
 from manager.supervision.tools import Tools
@@ -12,16 +13,27 @@ from manager.supervision.views import LastExit
 def report_exit(instance: ManagedInstance, tools: Tools) -> LastExit:
     """Publish the end of `instance` and answer it as the views show it."""
     exit_ = instance.process.exited.result()
-    reason = _reason(instance, exit_, tools)
+    expected = instance.stop is not None and instance.failure is None
+    return _report(instance, exit_, _reason(instance, exit_, tools), tools, expected=expected)
+
+
+def report_unseen_exit(record: InstanceRecord, exit_: Exit, tools: Tools) -> LastExit:
+    """The same for an instance on record that ended while no manager was there."""
+    return _report(record, exit_, f"{exit_} while no manager was there to see it", tools, expected=False)
+
+
+def _report(
+    ended: ManagedInstance | InstanceRecord, exit_: Exit, reason: str, tools: Tools, *, expected: bool
+) -> LastExit:
     tools.bus.publish(
         EventKind.INSTANCE_EXITED,
-        f"{instance.agent_id} (pid {instance.pid}) {reason}",
-        agent_id=instance.agent_id,
-        instance_id=instance.instance_id,
+        f"{ended.agent_id} (pid {ended.pid}) {reason}",
+        agent_id=ended.agent_id,
+        instance_id=ended.instance_id,
         code=exit_.code,
         signal=exit_.signal,
-        expected=instance.stop is not None and instance.failure is None,
-        pid=instance.pid,
+        expected=expected,
+        pid=ended.pid,
     )
     return LastExit(code=exit_.code, signal=exit_.signal, reason=reason, at=tools.clock.now())
 
@@ -32,7 +44,9 @@ def _reason(instance: ManagedInstance, exit_: Exit, tools: Tools) -> str:
     if instance.stop is not None and exit_.code == 0:
         return f"{exit_}: {instance.stop.reason}"
     registered = tools.registry.get(instance.instance_id)
-    busy = f" with {registered.in_flight} task(s) in flight" if registered and registered.in_flight else ""
+    # Its connections may have broken before its end is told: then only its last report knows.
+    tasks = max(registered.in_flight, registered.report.in_flight) if registered else 0
+    busy = f" with {tasks} task(s) in flight" if tasks else ""
     if instance.stop is not None:
         return f"{exit_} while it was being stopped{busy}: {instance.stop.reason}"
     words = tools.last_words(instance.agent_id, instance.log_offset) if exit_.code != 0 else None

@@ -104,7 +104,11 @@ class Fleet:
         Raises `UnknownAgent`, `StateConflict` where the state does not allow it, `StoreUnavailable`, and for agents
         from elsewhere `AdapterDied` or `AdapterTimeout`.
         """
+        self._find(agent_id)
+        await self._supervisor.opened()
         found = self._find(agent_id)
+        if isinstance(found, AgentSupervisor):
+            _check_pausing(found, action)
         if not self._is_change(found, action):
             return self.agent(agent_id)
         before = self.agent(agent_id)
@@ -121,16 +125,22 @@ class Fleet:
 
         Raises `UnknownAgent`, `StateConflict` where the agent cannot have so many, `StoreUnavailable`.
         """
+        self._find(agent_id)
+        await self._supervisor.opened()
         found = self._find(agent_id)
         if isinstance(found, Outsider):
             raise StateConflict(f"{agent_id} was started elsewhere; scale it there.", agent_id=agent_id)
-        if instances > 1 and not found.can_roll:
+        if instances > 1 and found.agent.is_sidecar:
             raise StateConflict(
-                f"{agent_id} has a port of its own that only one process can bind; take `port` out of its config "
-                "to run several instances.",
+                f"{agent_id} is a sidecar, which others find at one address; it has one process.",
                 agent_id=agent_id,
                 state=found.state,
             )
+        if instances > 1 and not found.can_roll:
+            why = "has a port of its own that only one process can bind; take `port` out of its config"
+            if found.port_conflict is not None:
+                why = f"cannot share its port: {found.port_conflict}; restart it with strategy recreate"
+            raise StateConflict(f"{agent_id} {why} to run several instances.", agent_id=agent_id, state=found.state)
         await self._keep(found, found.desired, instances, actor, reason)
         self._bus.publish(
             EventKind.DESIRED_CHANGED,
@@ -146,9 +156,9 @@ class Fleet:
 
     def _check_strategy(self, found: AgentSupervisor, strategy: Strategy | None) -> None:
         if strategy is Strategy.ROLLING and not found.can_roll:
+            why = found.port_conflict or "it has a port of its own that only one process can bind"
             raise StateConflict(
-                f"{found.agent.id} has a port of its own that only one process can bind, so its successor cannot run "
-                "beside it; restart it with strategy recreate.",
+                f"A successor of {found.agent.id} cannot run beside it: {why}; restart it with strategy recreate.",
                 agent_id=found.agent.id,
                 state=found.state,
             )
@@ -176,7 +186,7 @@ class Fleet:
         possible = LEGAL_ACTIONS[found.state] - (NEEDS_PROCESS if isinstance(found, Outsider) else frozenset())
         legal = [str(legal) for legal in AgentAction if legal in possible]
         raise StateConflict(
-            f"{agent_id} is {found.state}, which does not allow {action}; "
+            f"{agent_id} {found.state.in_words}, which does not allow {action}; "
             + (f"it allows {', '.join(legal)}." if legal else "it allows nothing until it is heard of again."),
             agent_id=agent_id,
             state=found.state,
@@ -220,7 +230,9 @@ class Fleet:
     ) -> None:
         chosen = None if instances == found.agent.instances else instances
         changed_at = rfc3339(self._clock.now())
-        await self._store.set_desired(DesiredRecord(found.agent.id, desired.value, reason, actor, changed_at, chosen))
+        record = DesiredRecord(found.agent.id, desired.value, reason, actor, changed_at, chosen)
+        await self._store.set_desired(record)
+        self._supervisor.note_choice(record)
 
     def _announce(
         self,
@@ -238,4 +250,13 @@ class Fleet:
             actor=actor,
             action=action.value,
             desired_state=desired.value if desired else None,
+        )
+
+
+def _check_pausing(found: AgentSupervisor, action: AgentAction) -> None:
+    if action is AgentAction.PAUSE and found.agent.is_sidecar:
+        raise StateConflict(
+            f"{found.agent.id} is a sidecar, which takes no tasks and cannot be paused; pause the agents that use it.",
+            agent_id=found.agent.id,
+            state=found.state,
         )

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 
 import structlog
 
 from agent_service.contract import AdapterStatus
+from agent_service.definition import AgentDefinition
 from manager.events import EventKind
 from manager.registry.instance import RegisteredInstance
 from manager.specs.models import AgentConfig
+from manager.specs.probe import ProbeSettings
 from manager.store.store import InstanceRecord
 from manager.supervision.managed_instance import ManagedInstance, StopPlan
 from manager.supervision.pausing import align, missing_action
+from manager.supervision.probe import Probe
 from manager.supervision.process import Process
+from manager.supervision.redefining import must_learn, redefine
 from manager.supervision.starting import adopt_instance, start_instance
-from manager.supervision.states import DesiredState
+from manager.supervision.states import AgentState, DesiredState
 from manager.supervision.stopping import stop_instance
 from manager.supervision.tools import Tools
 from manager.tasks import TaskOwner
 
+# The best that any instance can say of itself is what the agent is.
+_STATE_OF_STATUS = {
+    AdapterStatus.RUNNING: AgentState.RUNNING,
+    AdapterStatus.PAUSED: AgentState.PAUSED,
+    AdapterStatus.STOPPING: AgentState.STOPPING,
+    AdapterStatus.STOPPED: AgentState.STOPPING,
+}
 _SERVING = frozenset({AdapterStatus.RUNNING, AdapterStatus.PAUSED})
 
 log = structlog.get_logger(__name__)
@@ -39,11 +51,21 @@ class InstanceSet:
 
     async def start(self, agent: AgentConfig, *, generation: int, restarts: int, paused: bool) -> None:
         """One more. Raises `ConfigError` or `SpawnFailed`."""
-        self._keep(await start_instance(agent, self._tools, generation=generation, restarts=restarts, paused=paused))
+        instance = await start_instance(agent, self._tools, generation=generation, restarts=restarts, paused=paused)
+        self._keep(instance, agent.probe)
 
-    def adopt(self, process: Process, record: InstanceRecord, *, generation: int) -> None:
+    def adopt(
+        self, agent: AgentConfig, process: Process, record: InstanceRecord, *, generation: int, holds_port: bool
+    ) -> None:
         """Take back a process that an earlier manager started."""
-        self._keep(adopt_instance(process, record, self._tools, generation=generation))
+        instance = adopt_instance(agent, process, record, self._tools, generation=generation)
+        instance.holds_port = holds_port
+        self._keep(instance, agent.probe)
+
+    @property
+    def port_holder(self) -> ManagedInstance | None:
+        """One beside which no other can be started, since it has the agent's port and cannot share it."""
+        return next((instance for instance in self.all if instance.holds_port), None)
 
     def take_ended(self) -> list[ManagedInstance]:
         """Those whose process has ended, which are no longer in the set."""
@@ -70,22 +92,59 @@ class InstanceSet:
         for instance in self.all:
             known = self.registered(instance)
             action = missing_action(known, desired)
-            busy = instance.control is not None and not instance.control.done()
-            if known and action and instance.stop is None and not busy:
+            if known and action and instance.stop is None and instance.sidecar_url is None and not instance.is_busy:
                 self._control(instance, align(instance, known.service_url, action, self._tools), str(action))
+
+    def redefine(self, definition: AgentDefinition | None, *, generation: int, refused: Callable[[str], None]) -> None:
+        """Give those of this generation the agent's definition whom it has changed for."""
+        for instance in self.all:
+            known = self.registered(instance)
+            if known and definition and instance.generation == generation and must_learn(instance, definition):
+                if not instance.is_busy:
+                    work = redefine(instance, known.service_url, definition, self._tools, refused)
+                    self._control(instance, work, "redefine")
+
+    def state(self) -> tuple[AgentState, str | None]:
+        """What the agent is while it has processes: the best that any of them can say of itself, and why if not."""
+        going = [instance for instance in self.all if instance.stop is None]
+        if not going:
+            stop = self.all[-1].stop
+            return AgentState.STOPPING, stop.reason if stop else None
+        known = [known for known in map(self.registered, going) if known is not None]
+        if not known:
+            # One that was registered and is no more has taken its leave: its process is about to end.
+            leaving = any(instance.registered for instance in going)
+            return (AgentState.STOPPING, "it unregistered") if leaving else (AgentState.STARTING, None)
+        heard = [_STATE_OF_STATUS[one.report.status] for one in known if not one.expired]
+        if heard:
+            return min(heard, key=list(_STATE_OF_STATUS.values()).index), None
+        missing = "its heartbeats are missing" if going[-1].sidecar_url is None else "it does not answer its probe"
+        return AgentState.UNRESPONSIVE, f"the process is there, but {missing}"
+
+    def stop_probing(self) -> None:
+        """Nobody acts on answers any more."""
+        for instance in self.all:
+            if instance.probing is not None:
+                instance.probing.cancel()
 
     def stop(self, instance: ManagedInstance, seconds: float, reason: str, *, replaced: bool = False) -> None:
         """Drain it for at most `seconds`, then end it; a drain that goes on already gets the new deadline."""
         if instance.control is not None:
             instance.control.cancel()
+        # A drain that an earlier manager began, or somebody at the adapter itself, is never put off.
+        seconds = min(seconds, self._drain_left(instance))
+        if instance.probing is not None:
+            # It has nothing to drain that we would know of: SIGTERM at once, and until SIGKILL the usual grace.
+            seconds = 0.0
+            instance.probing.cancel()
         plan = self._plan(seconds, reason, replaced=replaced)
         instance.stop = plan
         self._tools.bus.publish(
             EventKind.DRAIN_STARTED,
-            f"{self._agent_id} (pid {instance.pid}) drains for at most {seconds:g} s: {reason}",
+            f"{self._agent_id} (pid {instance.pid}) drains for at most {seconds:.4g} s: {reason}",
             agent_id=self._agent_id,
             instance_id=instance.instance_id,
-            timeout_seconds=seconds,
+            timeout_seconds=round(seconds, 3),
         )
         self._control(instance, stop_instance(instance, plan, self._tools), "stop")
 
@@ -103,12 +162,39 @@ class InstanceSet:
 
     def _plan(self, seconds: float, reason: str, *, replaced: bool = False) -> StopPlan:
         clock = self._tools.clock
-        until = clock.now() + timedelta(seconds=seconds)
-        return StopPlan(reason, clock.monotonic() + seconds, until, replaced)
+        deadline, deadline_at = clock.monotonic() + seconds, clock.now() + timedelta(seconds=seconds)
+        grace = self._tools.kill_grace_seconds
+        return StopPlan(
+            reason, deadline, deadline_at, deadline + grace, deadline_at + timedelta(seconds=grace), replaced
+        )
 
-    def _keep(self, instance: ManagedInstance) -> None:
+    def _drain_left(self, instance: ManagedInstance) -> float:
+        """Seconds until the drain deadline that the instance itself has told of."""
+        known = self.registered(instance)
+        if known is None or known.report.drain_deadline is None:
+            return math.inf
+        return max(0.0, (known.report.drain_deadline - self._tools.clock.now()).total_seconds())
+
+    def _keep(self, instance: ManagedInstance, probe: ProbeSettings | None) -> None:
         self.all.append(instance)
         instance.process.exited.add_done_callback(lambda _: self._wake())
+        if probe is not None and instance.sidecar_url is not None:
+            self._watch(instance, Probe(instance, instance.sidecar_url, probe, self._tools))
+
+    def _watch(self, instance: ManagedInstance, probe: Probe) -> None:
+        probing = asyncio.create_task(probe.watch(), name=f"probe {instance.instance_id}")
+        instance.probing = probing
+        instance.process.exited.add_done_callback(lambda _: probing.cancel())
+        probing.add_done_callback(lambda _: self._probing_ended(instance, probing))
+
+    def _probing_ended(self, instance: ManagedInstance, probing: asyncio.Task[str]) -> None:
+        if probing.cancelled():
+            return
+        error = probing.exception()
+        if error is not None:
+            log.error("Probe failed", agent_id=self._agent_id, exc_info=error)
+        self.kill(instance, probing.result() if error is None else "its probe failed", failure=True)
+        self._wake()
 
     def _control(self, instance: ManagedInstance, work: Coroutine[object, object, None], what: str) -> None:
         instance.control = asyncio.create_task(work, name=f"{what} {instance.instance_id}")

@@ -30,22 +30,26 @@ class Liveness:
             if instance.silent_since is None:
                 self._asked.discard(instance.instance_id)
                 self._check_start(instance, start_timeout_seconds, now)
-            else:
+            elif instance.sidecar_url is None:
+                # Of a sidecar its probe says when it has been silent for too long.
                 self._check_silence(instance, instance.silent_since, now)
 
     def deadlines(self, start_timeout_seconds: float) -> list[float]:
         """When to look again, in monotonic seconds."""
         found = []
         for instance in self._set.all:
-            if instance.stop is None and instance.silent_since is not None:
+            if instance.stop is not None:
+                continue
+            if instance.silent_since is not None and instance.sidecar_url is None:
                 found.append(instance.silent_since + self._tools.silence_limit_seconds)
-            elif instance.stop is None and not instance.registered:
+            elif not instance.registered:
                 found.append(instance.expected_since + start_timeout_seconds)
         return found
 
     def _check_start(self, instance: ManagedInstance, limit: float, now: float) -> None:
         if not instance.registered and now >= instance.expected_since + limit:
-            instance.failure = f"did not register within {limit:g} s and was ended"
+            missed = "register" if instance.sidecar_url is None else "answer its probe"
+            instance.failure = f"did not {missed} within {limit:g} s and was ended"
             self._set.stop(instance, 0.0, instance.failure)
 
     def _check_silence(self, instance: ManagedInstance, since: float, now: float) -> None:

@@ -6,19 +6,23 @@ import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 
+from agent_service.definition import AgentDefinition
 from manager.supervision.process import Process
 
 
 @dataclass(frozen=True)
 class StopPlan:
-    """Why an instance goes, and until when its tasks may finish. `deadline` is monotonic seconds.
+    """Why an instance goes, until when its tasks may finish, and by when it is gone.
 
+    `deadline` (SIGTERM) and `end` (SIGKILL) are monotonic seconds, `deadline_at` and `end_at` the same in wall time.
     `replaced`: a successor takes its place, so that new connections to the agent's port need not be turned away.
     """
 
     reason: str
     deadline: float
     deadline_at: datetime
+    end: float
+    end_at: datetime
     replaced: bool = False
 
 
@@ -42,9 +46,21 @@ class ManagedInstance:
     silent_since: float | None = None
     stop: StopPlan | None = None
     control: asyncio.Task[None] | None = None
-    """A pause, a resume or the stop, on its way."""
+    """A pause, a resume, a new definition or the stop, on its way."""
+    probing: asyncio.Task[str] | None = None
+    holds_port: bool = False
+    """It was adopted, listens at the agent's own port, and cannot share it with a successor."""
     failure: str | None = None
     """Why we ended it ourselves, where that counts as a crash."""
+    sidecar_url: str | None = None
+    """Where it answers if it is a sidecar, which does not speak the adapter API."""
+    definition: AgentDefinition | None = None
+    """What this manager last told it of itself, if it is described by data."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is being told something."""
+        return self.control is not None and not self.control.done()
 
     @property
     def pid(self) -> int:

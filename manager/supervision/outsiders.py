@@ -110,7 +110,7 @@ class Outsiders:
         previous, outsider.state = outsider.state, state
         outsider.desired = _DESIRED_OF_STATE.get(state, outsider.desired)
         outsider.lost_at = None if is_alive else outsider.lost_at or self._clock.monotonic()
-        route = route_of(outsider.agent_id, self._policy, state, None, outsider.desired, closing=False)
+        route = route_of(outsider.agent_id, self._policy, state, None, outsider.desired, closing=None)
         self._router.set_route(outsider.agent_id, route)
         if state is not previous:
             self._bus.publish(

@@ -107,7 +107,7 @@ class Reloader:
             added=list(changes.added),
             removed=list(changes.removed),
             restarting=list(changes.ids(Effect.RESTART)),
-            changed=list(changes.ids(Effect.LIVE)),
+            changed=[*changes.ids(Effect.LIVE), *changes.ids(Effect.RELOAD)],
             needs_manager_restart=list(changes.pending),
         )
 

@@ -44,10 +44,17 @@ class GiveUp:
 
     reason: str
     failed: bool
+    exit: Exit | None = None
+    """The exit that the reason names."""
 
     def told_after(self, last_exit: str | None) -> str:
-        """The reason together with how the newest process ended."""
-        return self.reason if last_exit is None or last_exit in self.reason else f"{self.reason} ({last_exit})"
+        """The reason together with how the newest process ended, which says what the exit was and more."""
+        if last_exit is None or last_exit in self.reason:
+            return self.reason
+        if self.exit is not None and str(self.exit) in last_exit:
+            told = last_exit if self.reason.endswith(str(self.exit)) else last_exit.rstrip(".")
+            return self.reason.replace(str(self.exit), told)
+        return f"{self.reason} ({last_exit})"
 
 
 Decision = Restart | GiveUp
@@ -57,12 +64,13 @@ def decide(settings: RestartSettings, runs: Sequence[Run], *, jitter: float) -> 
     """What follows the end of the newest of `runs` (oldest first, at least one). `jitter` is from 0 to 1."""
     newest = runs[-1]
     if newest.exit.code is not None and newest.exit.code in settings.do_not_retry_exit_codes:
-        return GiveUp(f"{newest.exit}, which means that a restart cannot help", failed=True)
+        return GiveUp(f"a restart cannot help: {newest.exit}", failed=True, exit=newest.exit)
     if settings.policy == "never" or (settings.policy == "on-failure" and not newest.crashed):
-        return GiveUp(f"{newest.exit}; its restart policy is {settings.policy!r}", failed=newest.crashed)
+        reason = f"{newest.exit}; its restart policy is {settings.policy!r}"
+        return GiveUp(reason, failed=newest.crashed, exit=newest.exit)
     loop = _crash_loop(runs, more_than=settings.max_crashes)
     if loop is not None:
-        return GiveUp(f"{loop}, last: {newest.exit}", failed=True)
+        return GiveUp(f"{loop}, last: {newest.exit}", failed=True, exit=newest.exit)
     attempt = _attempt(settings, runs)
     return Restart(_delay(settings, attempt, jitter), attempt)
 

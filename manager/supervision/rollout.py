@@ -22,12 +22,13 @@ def next_steps(
     """Towards `wanted` instances of `generation`.
 
     Rolling: a successor is started beside the old ones, one more than wanted at the most, and an old one goes for each
-    that is ready. Otherwise the old ones go first, and the successors wait until the last of them has ended. Exclusive:
-    nothing is started while any process is there, since only one can hold the agent's port.
+    that is ready. Otherwise the old ones go first, and the successors wait until the last of them has ended. Of too
+    many those go first that are not ready. Exclusive: nothing is started while any process is there, since only one can
+    hold the agent's port.
     """
     going = [instance for instance in instances if instance.stop is None]
-    current = [instance for instance in going if instance.generation == generation]
-    outdated = [instance for instance in going if instance.generation < generation]
+    current = sorted((each for each in going if each.generation == generation), key=lambda each: not each.ready)
+    outdated = sorted((each for each in going if each.generation < generation), key=lambda each: each.ready)
     # What is being ended for a failure keeps its place until its end has been counted against the agent.
     failing = sum(instance.failure is not None for instance in instances)
     surplus = current[wanted:]

@@ -39,6 +39,8 @@ async def start_instance(
         started=tools.clock.monotonic(),
         expected_since=tools.clock.monotonic(),
         log_offset=log_offset,
+        sidecar_url=launch.sidecar_url,
+        definition=launch.definition,
     )
     tools.bus.publish(
         EventKind.INSTANCE_STARTED,
@@ -51,10 +53,10 @@ async def start_instance(
     return instance
 
 
-def adopt_instance(process: Process, record: InstanceRecord, tools: Tools, *, generation: int) -> ManagedInstance:
-    """Take back a process that an earlier manager started."""
-    started_at = datetime.fromisoformat(record.started_at)
-    lived = max(0.0, (tools.clock.now() - started_at).total_seconds())
+def adopt_instance(
+    agent: AgentConfig, process: Process, record: InstanceRecord, tools: Tools, *, generation: int
+) -> ManagedInstance:
+    """Take back a process of `agent` that an earlier manager started."""
     tools.registry.expect(record.agent_id, record.instance_id)
     tools.bus.publish(
         EventKind.INSTANCE_ADOPTED,
@@ -68,11 +70,17 @@ def adopt_instance(process: Process, record: InstanceRecord, tools: Tools, *, ge
         instance_id=record.instance_id,
         generation=generation,
         process=process,
-        started_at=started_at,
-        started=tools.clock.monotonic() - lived,
+        started_at=datetime.fromisoformat(record.started_at),
+        started=tools.clock.monotonic() - lived_seconds(record, tools),
         expected_since=tools.clock.monotonic(),
         log_offset=record.log_offset,
+        sidecar_url=record.service_url if agent.is_sidecar else None,
     )
+
+
+def lived_seconds(record: InstanceRecord, tools: Tools) -> float:
+    """How long ago an instance on record was started."""
+    return max(0.0, (tools.clock.now() - datetime.fromisoformat(record.started_at)).total_seconds())
 
 
 async def strike_off(instance: ManagedInstance, tools: Tools) -> None:
@@ -99,7 +107,7 @@ async def _write_down(instance: ManagedInstance, tools: Tools, restarts: int) ->
         boot_id=identity.boot_id,
         started_at=instance.started_at.isoformat(timespec="milliseconds"),
         # It may have registered while it was being started; otherwise its address is added when it does.
-        service_url=registered.service_url if registered else None,
+        service_url=registered.service_url if registered else instance.sidecar_url,
         log_offset=instance.log_offset,
         restarts=restarts,
     )

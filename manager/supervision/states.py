@@ -32,6 +32,11 @@ class AgentState(StrEnum):
     UNRESPONSIVE = "unresponsive"
     LOST = "lost"
 
+    @property
+    def in_words(self) -> str:
+        """What a sentence says of an agent in this state."""
+        return "waits to start again" if self is AgentState.BACKOFF else f"is {self}"
+
 
 class DesiredState(StrEnum):
     """What a person or the config wants; a person's choice survives the manager's restart."""
@@ -63,7 +68,8 @@ _S = AgentState
 _A = AgentAction
 
 TRANSITIONS: dict[AgentState, frozenset[AgentState]] = {
-    _S.STOPPED: frozenset({_S.STARTING, _S.FAILED, _S.RUNNING, _S.PAUSED, _S.STOPPING}),
+    # A manager that begins may find any of these.
+    _S.STOPPED: frozenset({_S.STARTING, _S.FAILED, _S.RUNNING, _S.PAUSED, _S.STOPPING, _S.BACKOFF, _S.UNRESPONSIVE}),
     _S.STARTING: frozenset({_S.RUNNING, _S.PAUSED, _S.STOPPING, _S.STOPPED, _S.BACKOFF, _S.FAILED, _S.UNRESPONSIVE}),
     _S.RUNNING: frozenset(
         {_S.PAUSED, _S.STOPPING, _S.STOPPED, _S.STARTING, _S.BACKOFF, _S.FAILED, _S.UNRESPONSIVE, _S.LOST}

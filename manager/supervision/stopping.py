@@ -1,4 +1,4 @@
-"""Stops one instance: unroute → drain → SIGTERM → SIGKILL, by the deadline of its plan."""
+"""Stops one instance: unroute → drain → SIGTERM → SIGKILL, each at a moment that is settled when it begins."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ log = structlog.get_logger(__name__)
 
 
 async def stop_instance(instance: ManagedInstance, plan: StopPlan, tools: Tools) -> None:
-    """Return when the process has ended.
+    """Return when the process has ended, at its plan's `end` at the latest.
 
-    After the deadline it gets `kill_grace_seconds` to end by itself (its tasks are cancelled by then), and as much
-    again after SIGTERM.
+    At the deadline the adapter cancels what is left, by itself; SIGTERM is for one that does not.
     """
     tools.registry.unroute(instance.instance_id)
-    if not await _ask_to_drain(instance, plan, tools):
+    was_asked = await _ask_to_drain(instance, plan, tools)
+    if not was_asked:
         instance.process.terminate()
     if await _ended_within(instance, plan.deadline - tools.clock.monotonic()):
         return
     _report_deadline(instance, tools)
-    if await _ended_within(instance, tools.kill_grace_seconds):
-        return
-    instance.process.terminate()
-    if await _ended_within(instance, tools.kill_grace_seconds):
+    # Once only: a second one would end an adapter of ours on the spot.
+    if was_asked:
+        instance.process.terminate()
+    if await _ended_within(instance, plan.end - tools.clock.monotonic()):
         return
     log.warning("Process ignored SIGTERM and is killed", agent_id=instance.agent_id, pid=instance.pid)
     instance.process.kill()
@@ -39,7 +39,7 @@ async def stop_instance(instance: ManagedInstance, plan: StopPlan, tools: Tools)
 
 async def _ask_to_drain(instance: ManagedInstance, plan: StopPlan, tools: Tools) -> bool:
     registered = tools.registry.get(instance.instance_id)
-    if registered is None or registered.expired:
+    if registered is None or registered.expired or instance.sidecar_url is not None:
         return False
     left = max(0.0, plan.deadline - tools.clock.monotonic())
     try:

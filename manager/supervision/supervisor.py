@@ -13,6 +13,7 @@ from manager.specs.models import AgentConfig
 from manager.store.store import DesiredRecord
 from manager.supervision.adoption import adopt_all
 from manager.supervision.agent_supervisor import AgentSupervisor
+from manager.supervision.dependencies import after_dependents
 from manager.supervision.states import DesiredState
 from manager.supervision.tools import Tools
 from manager.tasks import TaskOwner
@@ -30,33 +31,46 @@ class Supervisor:
         self._supervisors: dict[str, AgentSupervisor] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._leaving: set[str] = set()
+        self._opened = asyncio.Event()
         self._returning: dict[str, AgentConfig] = {}
+        self._order = [agent.id for agent in self._initial]
+        self._chosen: dict[str, DesiredRecord] = {}
         for agent in self._initial:
             # From the first request on: a stranger that registers under such an id would be an outsider.
             tools.registry.manage(agent.id)
 
-    async def open(self) -> None:
-        """Restore what was desired, adopt what still runs, then let every agent's task close its gap at once."""
-        chosen = await self._tools.store.desired_states()
+    async def restore(self) -> None:
+        """Restore what was desired. From now on every agent is known, and requests for those that are to run wait."""
+        self._chosen = await self._tools.store.desired_states()
         for agent in self._initial:
-            self._supervisors[agent.id] = self._supervise(agent, chosen.get(agent.id))
+            self._supervisors[agent.id] = self._supervise(agent)
+            self._supervisors[agent.id].await_adoption()
+
+    async def open(self) -> None:
+        """Once HTTP is served: adopt what still runs, then let every agent's task close its gap at once."""
         self._tools.registry.listen(self._wake)
         self._tools.bus.listen(self._note_address)
         await adopt_all(self._supervisors, self._tools)
         for agent_id in self._supervisors:
             self._run(agent_id)
+        self._opened.set()
+
+    async def opened(self) -> None:
+        """Wait until what was there before this manager is known."""
+        await self._opened.wait()
 
     def agents(self) -> tuple[AgentConfig, ...]:
         """The config of every agent that is to be there, in order."""
-        staying = (agent_id for agent_id in self._supervisors if agent_id not in self._leaving)
-        return (*(self._supervisors[agent_id].agent for agent_id in staying), *self._returning.values())
+        found = {key: supervisor.agent for key, supervisor in self._supervisors.items() if key not in self._leaving}
+        found |= self._returning
+        return tuple(found[agent_id] for agent_id in self._in_order(found))
 
     def add(self, agent: AgentConfig) -> None:
         """Supervise one more agent; one that is still on its way out comes back when it has gone."""
         if agent.id in self._leaving:
             self._returning[agent.id] = agent
         else:
-            self._supervisors[agent.id] = self._supervise(agent, None)
+            self._supervisors[agent.id] = self._supervise(agent)
             self._run(agent.id)
 
     def reconfigure(self, agent: AgentConfig, *, restart: bool) -> None:
@@ -75,9 +89,12 @@ class Supervisor:
 
     def reorder(self, ids: Iterable[str]) -> None:
         """List the agents in this order; those not named (on their way out) come last."""
-        named = [agent_id for agent_id in ids if agent_id in self._supervisors]
-        rest = [agent_id for agent_id in self._supervisors if agent_id not in named]
-        self._supervisors = {agent_id: self._supervisors[agent_id] for agent_id in [*named, *rest]}
+        self._order = list(ids)
+        self._supervisors = {agent_id: self._supervisors[agent_id] for agent_id in self._in_order(self._supervisors)}
+
+    def note_choice(self, record: DesiredRecord) -> None:
+        """A person has chosen, and it is on disk: an agent that leaves the config and comes back is as they chose."""
+        self._chosen[record.agent_id] = record
 
     def all(self) -> list[AgentSupervisor]:
         """In the order of the config."""
@@ -92,22 +109,33 @@ class Supervisor:
         return [instance.pid for supervisor in self.all() for instance in supervisor.instances]
 
     async def drain(self) -> None:
-        """Stop every agent, all at once, and return when the last process has ended. Desired states stay."""
+        """Stop every agent, each after those that depend on it, and return when all have ended. Desired states stay."""
         self._returning.clear()
-        for supervisor in self.all():
-            supervisor.close("the manager stops")
-        await asyncio.gather(*(supervisor.ended() for supervisor in self.all()))
+
+        async def end(agent_id: str) -> None:
+            if (supervisor := self.get(agent_id)) is not None:
+                supervisor.close("the manager stops")
+                await supervisor.ended()
+
+        await after_dependents([supervisor.agent for supervisor in self.all()], end)
 
     def kill_all(self) -> None:
-        """End every process at once."""
+        """End every process at once, also those that wait for others to drain."""
         for supervisor in self.all():
+            supervisor.close("the manager stops")
             supervisor.kill_processes("the manager was told to stop at once")
 
     async def close(self) -> None:
         """End the tasks; processes that still run go on without us."""
         await self._tasks.close()
 
-    def _supervise(self, agent: AgentConfig, chosen: DesiredRecord | None) -> AgentSupervisor:
+    def _in_order(self, ids: Iterable[str]) -> list[str]:
+        found = list(ids)
+        named = [agent_id for agent_id in self._order if agent_id in found]
+        return [*named, *(agent_id for agent_id in found if agent_id not in named)]
+
+    def _supervise(self, agent: AgentConfig) -> AgentSupervisor:
+        chosen = self._chosen.get(agent.id)
         wanted = chosen.instances if chosen else None
         return AgentSupervisor(agent, _desired(agent, chosen), self._tools, instances_wanted=wanted)
 
@@ -127,6 +155,7 @@ class Supervisor:
         returning = self._returning.pop(agent_id, None)
         if returning is not None:
             self.add(returning)
+            self.reorder(self._order)
 
     def _wake(self, agent_id: str) -> None:
         supervisor = self._supervisors.get(agent_id)
@@ -148,5 +177,7 @@ class Supervisor:
 def _desired(agent: AgentConfig, chosen: DesiredRecord | None) -> DesiredState:
     """A person's choice, else what the config says."""
     if chosen is not None:
-        return DesiredState(chosen.desired_state)
+        desired = DesiredState(chosen.desired_state)
+        # What is a sidecar now may have been paused when it was an agent.
+        return DesiredState.RUNNING if agent.is_sidecar and desired is DesiredState.PAUSED else desired
     return DesiredState.RUNNING if agent.autostart else DesiredState.STOPPED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from manager.adapter_client import AdapterClient
 from manager.clock import Clock
@@ -11,6 +11,7 @@ from manager.events import EventBus
 from manager.registry.registry import Registry
 from manager.registry.routing import Router
 from manager.store.store import Store
+from manager.supervision.dependencies import Dependencies
 from manager.supervision.launching import Launcher
 from manager.supervision.process import Spawner
 
@@ -34,3 +35,4 @@ class Tools:
     log_size: Callable[[str], int]
     kill_grace_seconds: float
     silence_limit_seconds: float
+    dependencies: Dependencies = field(default_factory=Dependencies)

@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from manager.registry.circuit import CircuitState
 from manager.registry.instance import RegisteredInstance
 from manager.registry.registry import Registry
+from manager.registry.routing import Router
 from manager.supervision.agent_supervisor import AgentSupervisor
 from manager.supervision.managed_instance import ManagedInstance
 from manager.supervision.outsiders import Outsider
@@ -15,12 +17,15 @@ from manager.supervision.resources import ResourceSampler
 from manager.supervision.states import LEGAL_ACTIONS, NEEDS_PROCESS, AgentAction, AgentState
 from manager.supervision.views import AgentView, InstanceView
 
+_PAUSE = AgentAction.PAUSE
+
 
 class ViewBuilder:
     """Answers `AgentView`s; sums up what several instances of an agent report."""
 
-    def __init__(self, registry: Registry, resources: ResourceSampler) -> None:
+    def __init__(self, registry: Registry, resources: ResourceSampler, router: Router) -> None:
         self._registry = registry
+        self._router = router
         self._resources = resources
 
     def managed(self, supervisor: AgentSupervisor) -> AgentView:
@@ -31,13 +36,15 @@ class ViewBuilder:
             shown = supervisor.instances[-1]
         registered = self._registry.get(shown.instance_id) if shown else None
         known = [r for r in (self._registry.get(i.instance_id) for i in supervisor.instances) if r is not None]
-        deadlines = [i.stop.deadline_at for i in supervisor.instances if i.stop]
+        stops = [instance.stop for instance in supervisor.instances if instance.stop]
         return AgentView(
             id=agent.id,
             name=agent.name,
             description=agent.description,
             entry_point=agent.entry_point,
             managed=True,
+            sidecar=agent.is_sidecar,
+            depends_on=list(agent.depends_on),
             state=supervisor.state,
             state_reason=supervisor.state_reason,
             desired_state=supervisor.desired,
@@ -49,12 +56,13 @@ class ViewBuilder:
             restarts=supervisor.restarts,
             next_start_at=supervisor.recovery.next_start_at if supervisor.state is AgentState.BACKOFF else None,
             last_exit=supervisor.last_exit,
-            drain_deadline=max(deadlines) if deadlines else _drain_deadline(registered),
+            drain_deadline=max(stop.deadline_at for stop in stops) if stops else _drain_deadline(registered),
+            stop_deadline=max((stop.end_at for stop in stops), default=None),
             instances=[self._instance(instance) for instance in supervisor.instances],
             instances_wanted=supervisor.instances_wanted,
             metadata=agent.metadata,
-            actions=_actions(supervisor.state, managed=True),
-            **_reported(registered, known, public_port=agent.port if agent.command is None else None),
+            actions=[a for a in _actions(supervisor.state, managed=True) if not (a is _PAUSE and agent.is_sidecar)],
+            **self._reported(agent.id, registered, known, agent.port if agent.command is None else None),
             **self._usage(supervisor.instances),
         )
 
@@ -87,7 +95,7 @@ class ViewBuilder:
             actions=_actions(outsider.state, managed=False),
             cpu_percent=None,
             rss_bytes=None,
-            **_reported(newest, known),
+            **self._reported(outsider.agent_id, newest, known),
         )
 
     def _instance(self, instance: ManagedInstance) -> InstanceView:
@@ -102,9 +110,29 @@ class ViewBuilder:
             started_at=instance.started_at,
             last_heartbeat_at=known.last_heartbeat_at if known else None,
             in_flight=known.in_flight if known else 0,
+            circuit=known.circuit.state if known else CircuitState.CLOSED,
             cpu_percent=usage.cpu_percent if usage else None,
             rss_bytes=usage.rss_bytes if usage else None,
         )
+
+    def _reported(
+        self,
+        agent_id: str,
+        shown: RegisteredInstance | None,
+        known: list[RegisteredInstance],
+        public_port: int | None = None,
+    ) -> dict[str, Any]:
+        return {
+            "service_url": _agents_url(shown, public_port) if shown else None,
+            "registered_at": shown.registered_at if shown else None,
+            "last_heartbeat_at": shown.last_heartbeat_at if shown else None,
+            "in_flight": sum(instance.in_flight for instance in known),
+            "queued": self._router.waiting(agent_id) + sum(instance.report.queued for instance in known),
+            "circuit": _circuit(known),
+            "tasks_total": sum(instance.report.tasks_total for instance in known),
+            "tasks_failed": sum(instance.report.tasks_failed for instance in known),
+            "current_task": shown.report.current_task if shown else None,
+        }
 
     def _usage(self, instances: list[ManagedInstance]) -> dict[str, Any]:
         samples = [sample for sample in (self._resources.usage(i.pid) for i in instances) if sample is not None]
@@ -126,6 +154,7 @@ def _outside_instance(known: RegisteredInstance) -> InstanceView:
         started_at=None,
         last_heartbeat_at=known.last_heartbeat_at,
         in_flight=known.in_flight,
+        circuit=known.circuit.state,
         cpu_percent=None,
         rss_bytes=None,
     )
@@ -151,16 +180,8 @@ def _actions(state: AgentState, *, managed: bool) -> list[AgentAction]:
     return [action for action in AgentAction if action in legal]
 
 
-def _reported(
-    shown: RegisteredInstance | None, known: list[RegisteredInstance], *, public_port: int | None = None
-) -> dict[str, Any]:
-    return {
-        "service_url": _agents_url(shown, public_port) if shown else None,
-        "registered_at": shown.registered_at if shown else None,
-        "last_heartbeat_at": shown.last_heartbeat_at if shown else None,
-        "in_flight": sum(instance.in_flight for instance in known),
-        "queued": sum(instance.report.queued for instance in known),
-        "tasks_total": sum(instance.report.tasks_total for instance in known),
-        "tasks_failed": sum(instance.report.tasks_failed for instance in known),
-        "current_task": shown.report.current_task if shown else None,
-    }
+def _circuit(known: list[RegisteredInstance]) -> CircuitState:
+    """The best of those that could take a request: while one of them answers, the agent does."""
+    states = {instance.circuit.state for instance in known if instance.routable}
+    best_first = (CircuitState.CLOSED, CircuitState.HALF_OPEN, CircuitState.OPEN)
+    return next((state for state in best_first if state in states), CircuitState.CLOSED)

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from agent_service.contract import CurrentTask, Timestamp
+from manager.registry.circuit import CircuitState
 from manager.supervision.states import AgentAction, AgentState, DesiredState
 
 
@@ -36,6 +37,7 @@ class InstanceView(View):
     started_at: Timestamp | None
     last_heartbeat_at: Timestamp | None
     in_flight: int
+    circuit: CircuitState = CircuitState.CLOSED
     cpu_percent: float | None
     rss_bytes: int | None
 
@@ -49,6 +51,9 @@ class AgentView(View):
     entry_point: str | None
     managed: bool
     """False for an agent that was started elsewhere and registered itself."""
+    sidecar: bool = False
+    """A process that others use; it takes no tasks."""
+    depends_on: list[str] = Field(default_factory=list)
     state: AgentState
     state_reason: str | None
     """A sentence, where the state needs one: why it failed, when the next start is due."""
@@ -66,10 +71,16 @@ class AgentView(View):
     last_exit: LastExit | None
     in_flight: int
     queued: int
+    """Requests that wait: in the manager for a slot, and in the adapters."""
+    circuit: CircuitState = CircuitState.CLOSED
+    """Not closed: no instance answers, and requests get 503."""
     tasks_total: int
     tasks_failed: int
     current_task: CurrentTask | None
     drain_deadline: Timestamp | None
+    """Where it is being stopped: until when its tasks may finish; what is left is cancelled then."""
+    stop_deadline: Timestamp | None = None
+    """And by when it has ended, whatever it does: `killGraceSeconds` after the drain deadline comes SIGKILL."""
     cpu_percent: float | None
     rss_bytes: int | None
     instances: list[InstanceView] = Field(default_factory=list)

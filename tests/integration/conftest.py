@@ -36,7 +36,7 @@ class Fleet:
     scope="session",
     params=[
         pytest.param((COMMAND, ()), id="agent-manager"),
-        pytest.param(((str(ROOT / "scripts" / "up"),), ("--dummy",)), id="scripts-up-dummy"),
+        pytest.param(((str(ROOT / "scripts" / "up"),), ("--dummy",)), id="scripts-up-dummy", marks=pytest.mark.full),
     ],
 )
 def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:

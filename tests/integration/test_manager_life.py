@@ -8,10 +8,12 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
 from tests.integration.manager_process import COMMAND, DEADLINE_SECONDS, ROOT, running_manager, until, write_config
 from tests.integration.test_lifecycle import task_in_flight
@@ -60,6 +62,7 @@ def test_a_second_ctrl_c_ends_busy_agents_at_once(tmp_path: Path) -> None:
             assert answer.exception() is not None or answer.result().status_code in (502, 503)
 
 
+@pytest.mark.full
 def test_desired_states_survive_a_restart_of_the_manager(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "one"}, {"id": "two"}, {"id": "three", "autostart": False}])
     with running_manager(config) as manager:
@@ -90,11 +93,37 @@ def test_a_manager_that_was_killed_finds_its_agents_still_serving_and_takes_them
             after = successor.wait_for("one", "running")
             assert (after["pid"], after["instance_id"]) == (before["pid"], before["instance_id"])
             assert successor.execute("one", still="here").status_code == 200
+            assert successor.url != manager.url
+            until(
+                lambda: successor.agent("one")["last_heartbeat_at"] > after["last_heartbeat_at"],
+                "it reports to the new manager's address",
+            )
             os.kill(after["pid"], signal.SIGKILL)
             until(lambda: successor.agent("one")["pid"] not in (None, after["pid"]), "an adopted agent's end is seen")
             successor.wait_for("one", "running")
 
 
+@pytest.mark.full
+def test_a_drain_that_was_under_way_goes_on_by_its_deadline_under_the_next_manager(tmp_path: Path) -> None:
+    config = write_config(tmp_path, [{"id": "one", "drainTimeoutSeconds": 40}])
+    with running_manager(config) as manager, ThreadPoolExecutor(1) as pool:
+        url = manager.wait_for("one", "running")["service_url"]
+        # Asked directly: through the manager it would end with it.
+        answer = pool.submit(httpx.post, f"{url}/execute", json={"parameters": {"sleep_ms": 5000}}, timeout=45)
+        until(lambda: httpx.get(f"{url}/status").json()["in_flight"] == 1, "the task is in flight")
+        deadline = datetime.fromisoformat(manager.act("one", "stop", timeout_seconds=30)["drain_deadline"])
+        until(lambda: httpx.get(f"{url}/status").json()["status"] == "stopping", "the adapter knows")
+        manager.process.kill()
+        manager.wait()
+        with running_manager(config) as successor:
+            row = successor.wait_for("one", "stopping")
+            assert abs(datetime.fromisoformat(row["drain_deadline"]) - deadline) < timedelta(seconds=1)
+            assert datetime.fromisoformat(row["stop_deadline"]) > deadline
+            assert answer.result().status_code == 200, "a drain really drains"
+            assert successor.wait_for("one", "stopped")["last_exit"]["code"] == 0
+
+
+@pytest.mark.full
 def test_agents_that_died_while_no_manager_ran_are_started_anew(tmp_path: Path) -> None:
     config = write_config(tmp_path, TWO)
     with running_manager(config) as manager:
@@ -140,6 +169,7 @@ def test_an_agents_port_in_use_is_told_and_taken_as_soon_as_it_is_free(tmp_path:
             assert httpx.get(f"http://127.0.0.1:{port}/health").json() == {"status": "ok"}
 
 
+@pytest.mark.full
 def test_an_entry_point_that_cannot_be_imported_fails_once_and_says_why(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "broken", "entryPoint": "no_such_module:agent"}])
     with running_manager(config) as manager:
@@ -177,6 +207,7 @@ def test_any_program_that_speaks_the_adapter_api_can_be_an_agent(tmp_path: Path)
         assert manager.wait_for("foreign", "stopped")["last_exit"]["code"] == 0
 
 
+@pytest.mark.full
 def test_an_agent_started_by_hand_registers_and_can_be_driven(tmp_path: Path) -> None:
     config = write_config(tmp_path, [])
     with running_manager(config) as manager:
@@ -232,6 +263,7 @@ def test_an_agent_whose_loop_is_blocked_is_unresponsive_until_it_answers_again(t
         assert "dummy.py" in manager.log("stuck"), "its stacks are in its log"
 
 
+@pytest.mark.full
 def test_an_agent_that_stays_unresponsive_is_replaced(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "stuck"}], heartbeatIntervalSeconds=0.2, heartbeatTtlSeconds=1)
     with running_manager(config) as manager:
@@ -243,6 +275,7 @@ def test_an_agent_that_stays_unresponsive_is_replaced(tmp_path: Path) -> None:
         assert "did not answer" in row["last_exit"]["reason"] and row["last_exit"]["signal"] == 9
 
 
+@pytest.mark.full
 def test_an_agent_that_holds_too_much_memory_is_replaced_with_the_reason(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "greedy", "limits": {"memory_mb": 200}}])
     with running_manager(config) as manager:

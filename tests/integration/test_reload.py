@@ -137,6 +137,7 @@ def test_a_restarted_agent_finishes_what_it_is_doing_and_then_runs_with_the_new_
         )
 
 
+@pytest.mark.full
 def test_a_stopped_agent_stays_stopped_and_a_failed_one_that_was_mended_starts(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "stopped"}, {"id": "broken", "entryPoint": "no_such_module:agent"}])
     with running_manager(config) as manager:
@@ -152,6 +153,7 @@ def test_a_stopped_agent_stays_stopped_and_a_failed_one_that_was_mended_starts(t
         assert manager.http.get("/api/agent-services/stopped").json()["spec"]["maxQueue"] == 1
 
 
+@pytest.mark.full
 def test_an_agent_that_comes_back_while_it_drains_is_there_in_the_end(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "one"}])
     with running_manager(config) as manager:
@@ -169,6 +171,7 @@ def test_an_agent_that_comes_back_while_it_drains_is_there_in_the_end(tmp_path: 
         assert ids(manager) == ["one"]
 
 
+@pytest.mark.full
 def test_an_agent_under_another_id_takes_its_predecessors_port(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         free_port = probe.getsockname()[1]
@@ -222,6 +225,7 @@ def test_the_command_line_shows_the_plan_and_carries_it_out(tmp_path: Path) -> N
         assert any("The config was reloaded: added two" in line for line in manager.output)
 
 
+@pytest.mark.full
 def test_defaults_in_runtime_reach_the_agents_that_set_no_value(tmp_path: Path) -> None:
     agents = [{"id": "own", "maxConcurrency": 3}, {"id": "default"}]
     config = write_config(tmp_path, agents)
@@ -235,6 +239,7 @@ def test_defaults_in_runtime_reach_the_agents_that_set_no_value(tmp_path: Path) 
         assert manager.http.get("/api/config").json()["runtime"]["maxConcurrency"] == 5
 
 
+@pytest.mark.full
 def test_dummies_stay_dummies(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "one", "entryPoint": "pkg:f"}])
     with running_manager(config, "--dummy") as manager:
@@ -268,6 +273,7 @@ def test_sighup_reloads(tmp_path: Path) -> None:
         ]
 
 
+@pytest.mark.full
 def test_a_watched_file_is_taken_over_by_itself(tmp_path: Path) -> None:
     config = write_config(tmp_path, [], watchConfig=True)
     with running_manager(config) as manager:
@@ -283,6 +289,7 @@ def test_a_watched_file_is_taken_over_by_itself(tmp_path: Path) -> None:
         assert {event["actor"] for event in config_events(manager)} == {"watch"}
 
 
+@pytest.mark.full
 def test_a_file_that_nobody_asked_to_watch_is_left_alone(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "one"}])
     with running_manager(config) as manager:
@@ -294,6 +301,7 @@ def test_a_file_that_nobody_asked_to_watch_is_left_alone(tmp_path: Path) -> None
         assert ids(manager) == ["one"] and config_events(manager) == []
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no pseudo-terminals")
 def test_closing_the_managers_terminal_drains_and_stops_it(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "one"}])

@@ -4,20 +4,23 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from structlog.testing import capture_logs
 
 from agent_service.contract import AdapterAction, Registration
+from agent_service.http.client.answer import BrokenExchange
+from agent_service.http.client.kept import Reply
+from agent_service.manager_address import ManagerAddress
 from agent_service.manager_client import LONGEST_BACKOFF_SECONDS, ManagerClient
 from tests.unit.agent_service.harness import Adapter
 
 REGISTRATION = Registration(id="a", service_url="http://127.0.0.1:8100", instance_id="a-1", metadata={"team": "core"})
-ACCEPTED = httpx.Response(200, json={"heartbeat_interval_seconds": 5, "heartbeat_ttl_seconds": 30})
-DONE = httpx.Response(200, json={})
+ACCEPTED = Reply(200, b'{"heartbeat_interval_seconds": 5, "heartbeat_ttl_seconds": 30}')
+DONE = Reply(200, b"{}")
 
-Answer = httpx.Response | Exception
+Answer = Reply | Exception
 
 
 class FakeManager:
@@ -30,12 +33,13 @@ class FakeManager:
             "unregister": [DONE],
         }
         self.requests: list[tuple[str, dict[str, Any]]] = []
-        self.tokens: set[str | None] = set()
+        self.hosts: list[str] = []
 
-    async def answer(self, request: httpx.Request) -> httpx.Response:
-        action = request.url.path.removeprefix("/api/agent-services/")
-        self.requests.append((action, json.loads(request.content)))
-        self.tokens.add(request.headers.get("X-Manager-Token"))
+    async def post(self, url: str, body: bytes) -> Reply:
+        parts = urlsplit(url)
+        action = parts.path.removeprefix("/api/agent-services/")
+        self.requests.append((action, json.loads(body)))
+        self.hosts.append(parts.netloc)
         script = self._script[action]
         answer = script.pop(0) if len(script) > 1 else script[0]
         if isinstance(answer, Exception):
@@ -53,9 +57,10 @@ class Scene:
         self.manager = manager
         self.adapter = Adapter()
         self.slept: list[float] = []
-        self.http = httpx.AsyncClient(transport=httpx.MockTransport(manager.answer), base_url="http://manager")
+        self.address = ManagerAddress("http://manager")
         self.client = ManagerClient(
-            self.http,
+            manager,  # type: ignore[arg-type]
+            self.address,
             REGISTRATION,
             self.adapter.tasks.report,
             self.adapter.lifecycle.activity,
@@ -76,13 +81,12 @@ class Scene:
 def play(manager: FakeManager, scenario: Callable[[Scene], Awaitable[None]]) -> Scene:
     async def run() -> Scene:
         scene = Scene(manager)
-        async with scene.http:
-            running = asyncio.create_task(scene.client.run())
-            try:
-                await scenario(scene)
-            finally:
-                running.cancel()
-                await asyncio.wait({running})
+        running = asyncio.create_task(scene.client.run())
+        try:
+            await scenario(scene)
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
         return scene
 
     return asyncio.run(run())
@@ -100,6 +104,17 @@ def test_registration_is_followed_at_once_by_a_heartbeat_that_carries_the_status
     action, body = scene.manager.requests[1]
     assert action == "heartbeat"
     assert (body["id"], body["instanceId"], body["status"], body["in_flight"]) == ("a", "a-1", "running", 0)
+
+
+def test_a_manager_that_has_moved_gets_the_next_heartbeat() -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.adapter.until(lambda: scene.manager.count("heartbeat") == 1)
+        scene.address.move("http://elsewhere")
+        scene.adapter.clock.seconds += 5
+        scene.adapter.lifecycle.activity.announce()
+        await scene.adapter.until(lambda: scene.manager.count("heartbeat") == 2)
+
+    assert play(FakeManager(), scenario).manager.hosts == ["manager", "manager", "elsewhere"]
 
 
 def test_a_change_of_status_is_told_at_once_and_the_rest_waits_for_the_interval() -> None:
@@ -141,7 +156,7 @@ def test_during_a_drain_the_end_of_a_task_is_told_but_not_more_often_than_the_de
 
 
 def test_an_unreachable_manager_is_tried_again_with_growing_pauses_and_logged_once() -> None:
-    manager = FakeManager(register=[*[httpx.ConnectError("refused")] * 9, ACCEPTED])
+    manager = FakeManager(register=[*[ConnectionRefusedError("refused")] * 9, ACCEPTED])
 
     async def scenario(scene: Scene) -> None:
         await scene.adapter.until(lambda: scene.manager.count("heartbeat") == 1)
@@ -164,13 +179,13 @@ def test_an_unreachable_manager_is_tried_again_with_growing_pauses_and_logged_on
         "The manager answers again",
         "Registered with the manager",
     ]
-    assert "http://manager cannot be reached (ConnectError: refused)" in lines[0]["reason"]
+    assert "http://manager cannot be reached (refused)" in lines[0]["reason"]
 
 
 def test_each_change_of_the_trouble_is_logged_with_the_managers_own_sentence() -> None:
-    refused = httpx.Response(401, json={"detail": "Send the token."})
-    taken = httpx.Response(409, json={"detail": "The id is taken."})
-    manager = FakeManager(register=[refused, refused, taken, httpx.Response(502, text="<html>"), ACCEPTED])
+    refused = Reply(401, b'{"detail": "Send the token."}')
+    taken = Reply(409, b'{"detail": "The id is taken."}')
+    manager = FakeManager(register=[refused, refused, taken, Reply(502, b"<html>"), ACCEPTED])
 
     async def scenario(scene: Scene) -> None:
         await scene.adapter.until(lambda: scene.manager.count("heartbeat") == 1)
@@ -185,7 +200,7 @@ def test_each_change_of_the_trouble_is_logged_with_the_managers_own_sentence() -
 
 
 def test_an_answer_of_another_contract_is_trouble_too() -> None:
-    manager = FakeManager(register=[httpx.Response(200, json={"ok": True}), ACCEPTED])
+    manager = FakeManager(register=[Reply(200, b'{"ok": true}'), ACCEPTED])
 
     async def scenario(scene: Scene) -> None:
         await scene.adapter.until(lambda: scene.manager.count("heartbeat") == 1)
@@ -196,7 +211,7 @@ def test_an_answer_of_another_contract_is_trouble_too() -> None:
 
 
 def test_an_instance_that_the_manager_forgot_registers_again() -> None:
-    manager = FakeManager(heartbeat=[httpx.Response(404, json={"detail": "unknown"}), DONE])
+    manager = FakeManager(heartbeat=[Reply(404, b'{"detail": "unknown"}'), DONE])
 
     async def scenario(scene: Scene) -> None:
         await scene.adapter.until(lambda: scene.manager.count("heartbeat") == 2)
@@ -207,13 +222,13 @@ def test_an_instance_that_the_manager_forgot_registers_again() -> None:
 
 
 def test_heartbeats_that_fail_are_repeated_after_a_backoff() -> None:
-    manager = FakeManager(heartbeat=[httpx.ReadTimeout("slow"), httpx.Response(500), DONE])
+    manager = FakeManager(heartbeat=[BrokenExchange("it closed the connection"), TimeoutError(), Reply(500, b""), DONE])
 
     async def scenario(scene: Scene) -> None:
-        await scene.adapter.until(lambda: scene.manager.count("heartbeat") == 3)
+        await scene.adapter.until(lambda: scene.manager.count("heartbeat") == 4)
 
     scene = play(manager, scenario)
-    assert scene.slept == [0.5, 1]
+    assert scene.slept == [0.5, 1, 2]
 
 
 def test_a_bug_does_not_end_the_client() -> None:
@@ -234,7 +249,6 @@ def test_pauses_are_spread_over_half_of_themselves(jitter: float) -> None:
         scene = Scene(FakeManager())
         scene.client._jitter = lambda: jitter
         assert scene.client._backoff(2) == 0.5 + 0.5 * jitter
-        await scene.http.aclose()
 
     asyncio.run(scenario())
 
@@ -242,11 +256,10 @@ def test_pauses_are_spread_over_half_of_themselves(jitter: float) -> None:
 def test_only_what_was_registered_is_unregistered() -> None:
     async def scenario() -> None:
         scene = Scene(FakeManager())
-        async with scene.http:
-            await scene.client.unregister()
-            assert scene.manager.requests == []
-            await scene.client._register()
-            await scene.client.unregister()
+        await scene.client.unregister()
+        assert scene.manager.requests == []
+        await scene.client._register()
+        await scene.client.unregister()
         assert scene.manager.requests[-1] == ("unregister", {"id": "a", "instanceId": "a-1"})
 
     asyncio.run(scenario())

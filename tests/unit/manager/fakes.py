@@ -18,6 +18,7 @@ from agent_service.contract import AdapterAction, AdapterStatus, Heartbeat, Regi
 from manager.adapter_client import AdapterClient
 from manager.errors import StoreUnavailable
 from manager.events import Event, EventBus, EventKind
+from manager.registry.instance import RegisteredInstance
 from manager.registry.registry import Registry
 from manager.registry.routing import RoutePolicy, Router
 from manager.settings import Secrets
@@ -160,6 +161,8 @@ class FakeSpawner:
         self.adopted: list[FakeProcess] = []
         self.forgotten: list[str] = []
         self.released: list[str] = []
+        self.can_reclaim = True
+        self.reclaimed: list[tuple[str, int, int]] = []
 
     async def collect(self) -> dict[str, Exit]:
         return self.exits
@@ -173,6 +176,10 @@ class FakeSpawner:
 
     def forget(self, instance_id: str) -> None:
         self.forgotten.append(instance_id)
+
+    async def reclaim(self, agent_id: str, port: int, identity: ProcessIdentity) -> bool:
+        self.reclaimed.append((agent_id, port, identity.pid))
+        return self.can_reclaim
 
     async def release(self, agent_id: str) -> None:
         self.released.append(agent_id)
@@ -256,6 +263,7 @@ class FakeAdapters:
     """Every adapter of the fleet behind one transport: takes actions and says the status that follows.
 
     `refusal` answers actions with that HTTP status, `unreachable` refuses connections, `silent` never answers.
+    `locations`: the manager's URL that each was told; `knows_no_location` answers 404 to that.
     """
 
     def __init__(self) -> None:
@@ -263,11 +271,13 @@ class FakeAdapters:
         self.refusal: int | None = None
         self.unreachable = False
         self.silent = False
+        self.locations: dict[str, str] = {}
+        self.knows_no_location = False
         self.infos: dict[str, dict[str, Any]] = {}
         self.statuses: dict[str, dict[str, Any]] = {}
         self.on_action: Callable[[Call], Awaitable[None]] | None = None
         self.client = AdapterClient(
-            httpx.AsyncClient(transport=httpx.MockTransport(self._answer), trust_env=False), token="secret"
+            httpx.AsyncClient(transport=httpx.MockTransport(self._answer), trust_env=False), tokens=("secret",)
         )
 
     @property
@@ -285,7 +295,16 @@ class FakeAdapters:
             return httpx.Response(200, json=self.infos.get(url, {}))
         if request.url.path == "/status":
             return httpx.Response(200, json=self.statuses.get(url, {"status": "running"}))
-        return await self._act(url, json.loads(request.content))
+        body = json.loads(request.content)
+        if request.url.path == "/manager":
+            return self._locate(url, body)
+        return await self._act(url, body)
+
+    def _locate(self, url: str, body: dict[str, Any]) -> httpx.Response:
+        if self.knows_no_location:
+            return httpx.Response(404, json={"detail": "no such address"})
+        self.locations[url] = body["url"]
+        return httpx.Response(200, json=body)
 
     async def _act(self, url: str, body: dict[str, Any]) -> httpx.Response:
         call = Call(url, AdapterAction(body["action"]), body.get("timeout_seconds"))
@@ -334,6 +353,12 @@ class World:
             kill_grace_seconds=KILL_GRACE_SECONDS,
             silence_limit_seconds=SILENCE_LIMIT_SECONDS,
         )
+
+    async def routed(self, agent_id: str) -> RegisteredInstance:
+        """The instance that a request goes to now; waits and raises as `Router.lease` does."""
+        lease = await self.router.lease(agent_id, client="test")
+        lease.release()
+        return lease.instance
 
     def outsiders(self, *, lost_retention_seconds: float = 60.0) -> Outsiders:
         return Outsiders(

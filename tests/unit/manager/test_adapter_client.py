@@ -16,10 +16,10 @@ URL = "http://127.0.0.1:8100"
 
 
 def client(
-    answer: httpx.Response | Callable[[httpx.Request], httpx.Response], token: str | None = None
+    answer: httpx.Response | Callable[[httpx.Request], httpx.Response], *tokens: str
 ) -> AdapterClient:
     handler = answer if callable(answer) else lambda _request: answer
-    return AdapterClient(httpx.AsyncClient(transport=httpx.MockTransport(handler), trust_env=False), token=token)
+    return AdapterClient(httpx.AsyncClient(transport=httpx.MockTransport(handler), trust_env=False), tokens=tokens)
 
 
 def failing(error: type[httpx.HTTPError], message: str) -> Callable[[httpx.Request], httpx.Response]:
@@ -109,3 +109,39 @@ def test_an_answer_that_breaks_the_contract_is_the_adapter_s_fault(answer: dict[
 def test_an_address_that_cannot_be_asked_is_the_adapter_s_fault() -> None:
     with pytest.raises(AdapterDied):
         run(client(httpx.Response(200, json={})).info("http://\u2603:80"))
+
+
+def test_an_adapter_from_before_the_rotation_is_asked_with_the_previous_token() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers["x-manager-token"])
+        return httpx.Response(202 if asked[-1] == "old" else 401, json={"status": "paused"})
+
+    assert run(client(answer, "new", "old").act(URL, AdapterAction.PAUSE)).status is AdapterStatus.PAUSED
+    assert asked == ["new", "old"]
+
+
+def test_an_adapter_that_takes_the_token_is_not_asked_twice() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers["x-manager-token"])
+        return httpx.Response(202, json={"status": "paused"})
+
+    run(client(answer, "new", "old").act(URL, AdapterAction.PAUSE))
+    assert asked == ["new"]
+
+
+def test_an_adapter_that_takes_neither_has_refused() -> None:
+    with pytest.raises(AdapterRefused, match="401"):
+        run(client(httpx.Response(401, json={"detail": "no"}), "new", "old").act(URL, AdapterAction.PAUSE))
+
+
+def test_an_adapter_is_told_where_the_manager_is() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert (request.method, str(request.url)) == ("PUT", f"{URL}/manager")
+        assert json.loads(request.content) == {"url": "http://127.0.0.1:8000"}
+        return httpx.Response(200, json={})
+
+    run(client(answer, "t").tell_location(URL, "http://127.0.0.1:8000"))

@@ -35,6 +35,22 @@ def test_a_crash_is_followed_by_a_new_process_at_once() -> None:
     supervise(scenario)
 
 
+def test_work_that_was_lost_is_told_although_its_connections_broke_before_the_exit() -> None:
+    async def scenario(world: Supervised) -> None:
+        instance_id = await world.start()
+        registered = world.registry.get(instance_id)
+        assert registered is not None
+        registered.forwarding = 2
+        world.heartbeat(instance_id, in_flight=2)
+        registered.forwarding = 0
+        world.process.end(signal=9)
+        await advance(0.01)
+        assert world.supervisor.last_exit is not None
+        assert "with 2 task(s) in flight" in world.supervisor.last_exit.reason
+
+    supervise(scenario)
+
+
 def test_the_exit_is_told_with_signal_words_and_work_that_was_lost() -> None:
     async def scenario(world: Supervised) -> None:
         instance_id = await world.start(in_flight=2)

@@ -31,7 +31,7 @@ def test_a_paused_agent_refuses_requests_even_before_its_adapter_knows() -> None
         world.adapters.silent = True
         world.supervisor.want(DesiredState.PAUSED)
         with pytest.raises(StateConflict, match="resume it") as refused:
-            await world.router.acquire("echo")
+            await world.routed("echo")
         assert refused.value.state == "paused"
 
     supervise(scenario)
@@ -42,7 +42,7 @@ def test_a_resumed_agent_runs_again_and_takes_the_requests_that_waited() -> None
         instance_id = await world.start(status="paused")
         world.supervisor.want(DesiredState.RUNNING)
         assert world.router.route("echo").admission is Admission.COMING_BACK
-        assert (await world.router.acquire("echo")).instance_id == instance_id
+        assert (await world.routed("echo")).instance_id == instance_id
         assert world.state is AgentState.RUNNING
         assert world.adapters.actions == [RESUME]
 
@@ -122,7 +122,7 @@ def test_a_heartbeat_that_was_overtaken_by_the_pause_is_put_right() -> None:
         await world.reach(AgentState.PAUSED)
         world.heartbeat(instance_id, status="running")
         with pytest.raises(StateConflict):
-            await world.router.acquire("echo")
+            await world.routed("echo")
         await advance(0.1)
         assert world.state is AgentState.PAUSED
         assert world.adapters.actions == [PAUSE, PAUSE]
@@ -169,7 +169,7 @@ def test_missing_heartbeats_make_an_agent_unresponsive_and_the_next_one_brings_i
         assert world.supervisor.state_reason is not None
         assert "heartbeats are missing" in world.supervisor.state_reason
         with pytest.raises(NotReady):
-            await world.router.acquire("echo")
+            await world.routed("echo")
         assert world.process.signals == []
         world.heartbeat(instance_id)
         await world.reach(AgentState.RUNNING, within=0.1)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from agent_service.contract import AdapterAction
-from manager.errors import SpawnFailed, StateConflict
+from manager.errors import SpawnFailed, StartImpossible, StateConflict
 from manager.events import EventKind
 from manager.registry.routing import Admission
 from manager.supervision.process import Exit
@@ -59,7 +59,7 @@ def test_requests_are_held_while_it_starts_and_let_through_when_it_runs() -> Non
     async def scenario(world: Supervised) -> None:
         await world.started()
         assert world.router.route("echo").admission is Admission.COMING_BACK
-        request = asyncio.create_task(world.router.acquire("echo"))
+        request = asyncio.create_task(world.routed("echo"))
         await advance(1)
         instance_id = await world.start()
         assert (await request).instance_id == instance_id
@@ -126,6 +126,27 @@ def test_an_agent_that_is_paused_while_it_starts_is_told_when_it_can_be() -> Non
         assert world.adapters.actions == [AdapterAction.PAUSE]
 
     supervise(scenario)
+
+
+def test_a_start_that_cannot_succeed_is_not_tried_again_until_a_person_says_so() -> None:
+    refusal = "The program 'nowhere' is not there or may not be executed; check the command and the PATH."
+
+    def prepare(world: Supervised) -> None:
+        world.spawner.error = StartImpossible(refusal)
+
+    async def scenario(world: Supervised) -> None:
+        await world.reach(AgentState.FAILED)
+        await advance(3600)
+        assert len(world.spawner.launches) == 1
+        assert world.supervisor.state_reason == refusal
+        assert world.router.route("echo").admission is Admission.DOWN
+        assert world.kinds().count(EventKind.START_FAILED) == 1
+        world.spawner.error = None
+        world.supervisor.want(DesiredState.RUNNING)
+        await world.start()
+        assert world.supervisor.state_reason is None
+
+    supervise(scenario, prepare=prepare)
 
 
 def test_a_refused_start_is_tried_again_ever_more_rarely_until_it_is_not_refused() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_requests_are_refused_from_the_moment_of_the_stop() -> None:
         world.drains_in(2)
         stop(world)
         with pytest.raises(StateConflict, match="is stopping and takes no new work") as refused:
-            await world.router.acquire("echo")
+            await world.routed("echo")
         assert refused.value.state == "stopping"
         await advance(1)
         registered = world.registry.get(instance_id)
@@ -65,7 +66,7 @@ def test_requests_are_refused_from_the_moment_of_the_stop() -> None:
         assert registered.draining
         await world.reach(AgentState.STOPPED)
         with pytest.raises(NotReady, match="start it first"):
-            await world.router.acquire("echo")
+            await world.routed("echo")
 
     supervise(scenario)
 
@@ -83,7 +84,7 @@ def test_the_drain_deadline_may_be_given_with_the_stop_and_is_shown() -> None:
     supervise(scenario)
 
 
-def test_after_the_deadline_come_grace_sigterm_grace_and_sigkill() -> None:
+def test_at_the_deadline_comes_sigterm_and_at_the_end_that_was_told_sigkill() -> None:
     def prepare(world: Supervised) -> None:
         world.spawner.on_terminate = None
 
@@ -92,15 +93,18 @@ def test_after_the_deadline_come_grace_sigterm_grace_and_sigkill() -> None:
         world.adapters.on_action = None
         stop(world, 20)
         await advance(1)
+        assert world.instance.stop is not None
+        end_at = world.instance.stop.end_at
         task = {"task_id": "t-1", "started_at": world.clock.now()}
         await world.keep_alive(instance_id, 18, status="stopping", in_flight=2, current_task=task)
         assert world.of_kind(EventKind.DRAIN_TIMED_OUT) == []
+        assert world.process.signals == []
         await advance(1.5)
         (timed_out,) = world.of_kind(EventKind.DRAIN_TIMED_OUT)
         assert timed_out.data == {"in_flight": 2, "task_id": "t-1"}
-        assert world.process.signals == []
-        await until(lambda: world.process.signals == ["TERM"], within=KILL_GRACE_SECONDS)
-        assert await ended(world) == pytest.approx(KILL_GRACE_SECONDS, abs=0.1)
+        assert world.process.signals == ["TERM"]
+        await ended(world)
+        assert (world.clock.now() - end_at).total_seconds() == pytest.approx(0, abs=0.1)
         assert world.process.signals == ["TERM", "KILL"]
         await world.reach(AgentState.STOPPED, within=0.1)
         assert reason_of_last_exit(world) == (
@@ -164,15 +168,15 @@ def test_a_process_that_has_not_registered_yet_gets_a_sigterm() -> None:
     supervise(scenario)
 
 
-def test_a_process_that_outlives_its_sigterm_has_the_whole_drain_and_both_graces() -> None:
+def test_a_process_that_was_told_by_sigterm_has_the_whole_drain_and_the_grace_and_no_second_sigterm() -> None:
     def prepare(world: Supervised) -> None:
         world.spawner.on_terminate = None
 
     async def scenario(world: Supervised) -> None:
         await world.started()
         stop(world, 20)
-        assert await ended(world) == pytest.approx(20 + 2 * KILL_GRACE_SECONDS, abs=0.1)
-        assert world.process.signals == ["TERM", "TERM", "KILL"]
+        assert await ended(world) == pytest.approx(20 + KILL_GRACE_SECONDS, abs=0.1)
+        assert world.process.signals == ["TERM", "KILL"]
 
     supervise(scenario, prepare=prepare)
 
@@ -187,7 +191,7 @@ def test_a_second_stop_brings_the_deadline_nearer() -> None:
         assert world.instance.stop is not None
         assert (world.instance.stop.deadline_at - world.clock.now()).total_seconds() == pytest.approx(5, abs=0.2)
         assert world.adapters.calls[-1].timeout_seconds == pytest.approx(5, abs=0.2)
-        assert await ended(world) == pytest.approx(5 + KILL_GRACE_SECONDS, abs=0.3)
+        assert await ended(world) == pytest.approx(5, abs=0.3)
 
     supervise(scenario)
 
@@ -199,7 +203,7 @@ def test_a_second_stop_brings_the_deadline_nearer_and_never_puts_it_off(seconds:
         stop(world, 10)
         await advance(1)
         stop(world, seconds)
-        assert await ended(world) == pytest.approx(left + KILL_GRACE_SECONDS, abs=0.1)
+        assert await ended(world) == pytest.approx(left, abs=0.1)
 
     supervise(scenario, drain_timeout_seconds=120)
 
@@ -297,7 +301,7 @@ def test_a_request_during_a_restart_waits_for_the_new_process() -> None:
         world.drains_in(2)
         world.supervisor.restart(DesiredState.RUNNING, strategy=Strategy.RECREATE, reason="restart by alice")
         await world.reach(AgentState.STOPPING)
-        request = asyncio.create_task(world.router.acquire("echo"))
+        request = asyncio.create_task(world.routed("echo"))
         second = await world.start()
         assert (await request).instance_id == second
 
@@ -490,5 +494,17 @@ def test_a_process_that_ends_with_another_status_while_it_is_stopped_says_so() -
         stop(world)
         await world.reach(AgentState.STOPPED)
         assert reason_of_last_exit(world).startswith("exited with status 3 while it was being stopped")
+
+    supervise(scenario)
+
+
+def test_a_drain_that_somebody_has_begun_at_the_adapter_itself_is_not_put_off() -> None:
+    async def scenario(world: Supervised) -> None:
+        instance_id = await world.start()
+        world.heartbeat(instance_id, status="stopping", drain_deadline=world.clock.now() + timedelta(seconds=7))
+        stop(world, 60)
+        await advance(0.1)
+        assert world.adapters.calls[-1].timeout_seconds == pytest.approx(7, abs=0.1)
+        assert await ended(world) == pytest.approx(7, abs=0.2)
 
     supervise(scenario)

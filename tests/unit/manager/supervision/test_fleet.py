@@ -15,7 +15,7 @@ from manager.supervision.agent_supervisor import AgentSupervisor
 from manager.supervision.fleet import Fleet
 from manager.supervision.outsiders import Outsiders
 from manager.supervision.resources import ResourceSampler
-from manager.supervision.states import HARMLESS, LEGAL_ACTIONS, AgentAction, AgentState, DesiredState
+from manager.supervision.states import HARMLESS, LEGAL_ACTIONS, AgentAction, AgentState, DesiredState, Strategy
 from manager.supervision.supervisor import Supervisor
 from manager.supervision.view_builder import ViewBuilder
 from manager.supervision.views import AgentView
@@ -62,12 +62,13 @@ def fleetwide(scenario: Callable[[Fleetwide], Awaitable[None]], *agents: AgentCo
         world.fleet = Fleet(
             supervisor=world.supervisor,
             outsiders=world.outsiders_,
-            views=ViewBuilder(world.registry, ResourceSampler(world.supervisor.pids)),
+            views=ViewBuilder(world.registry, ResourceSampler(world.supervisor.pids), world.router),
             store=world.store,  # type: ignore[arg-type]
             bus=world.bus,
             clock=clock,
             recent_events=world.recent,
         )
+        await world.supervisor.restore()
         await world.supervisor.open()
         if not supervised:
             await world.supervisor.close()
@@ -144,7 +145,7 @@ def test_what_the_state_does_not_allow_is_a_conflict_that_says_what_it_allows(
         world.echo.state = state
         with pytest.raises(StateConflict) as conflict:
             await world.act(action)
-        assert conflict.value.detail.startswith(f"echo is {state}, which does not allow {action}; it allows ")
+        assert conflict.value.detail.startswith(f"echo {state.in_words}, which does not allow {action}; it allows ")
         for legal in LEGAL_ACTIONS[state]:
             assert legal in conflict.value.detail
         assert (conflict.value.agent_id, conflict.value.state) == ("echo", state)
@@ -468,3 +469,17 @@ def test_an_agent_from_elsewhere_that_is_gone_before_its_stop_is_answered_was_st
             world.fleet.agent("outsider")
 
     fleetwide(scenario)
+
+
+def test_what_an_adopted_process_stands_in_the_way_of_is_refused_with_its_pid(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(world: Fleetwide) -> None:
+        await world.running()
+        (instance,) = world.echo.instances
+        monkeypatch.setattr(world.spawner, "shares_ports", True)
+        instance.holds_port = True
+        for asked in (world.act(A.RESTART, strategy=Strategy.ROLLING), world.fleet.scale("echo", 2, actor="alice")):
+            with pytest.raises(StateConflict, match=rf"\(pid {instance.pid}\) holds port 8200 .* strategy recreate"):
+                await asked
+        await world.fleet.scale("echo", 1, actor="alice")
+
+    fleetwide(scenario, agent("echo", port=8200))

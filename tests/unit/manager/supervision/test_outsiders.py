@@ -54,7 +54,7 @@ def test_an_agent_from_elsewhere_appears_with_its_registration_and_takes_request
         world.register("x-1")
         assert world.the().state is AgentState.RUNNING
         assert world.the().desired is DesiredState.RUNNING
-        assert (await world.router.acquire("echo")).instance_id == "x-1"
+        assert (await world.routed("echo")).instance_id == "x-1"
         assert world.states() == []
 
     elsewhere(scenario)
@@ -118,7 +118,7 @@ def test_a_request_that_waits_for_one_that_goes_is_told() -> None:
     async def scenario(world: Elsewhere) -> None:
         world.register("x-1")
         world.registry.unroute("x-1")
-        waiting = asyncio.create_task(world.router.acquire("echo"))
+        waiting = asyncio.create_task(world.routed("echo"))
         await asyncio.sleep(1)
         world.unregister("x-1")
         with pytest.raises(UnknownAgent):
@@ -135,7 +135,7 @@ def test_of_two_instances_one_may_go_or_fall_silent() -> None:
         world.clock.advance(TTL_SECONDS / 2)
         world.registry.expire()
         assert world.the().state is AgentState.RUNNING
-        assert (await world.router.acquire("echo")).instance_id == "x-2"
+        assert (await world.routed("echo")).instance_id == "x-2"
         world.unregister("x-1")
         assert world.the().state is AgentState.RUNNING
 

@@ -85,7 +85,7 @@ def test_what_follows_an_exit_by_policy(policy: RestartPolicy, exit_: Exit, outc
 
 def test_a_status_that_no_restart_helps_says_so() -> None:
     decision = decide(rules(), runs(5, exit_=Exit(code=EXIT_CONFIG)), jitter=0)
-    assert decision == GiveUp("exited with status 78, which means that a restart cannot help", failed=True)
+    assert decision == GiveUp("a restart cannot help: exited with status 78", failed=True, exit=Exit(code=EXIT_CONFIG))
 
 
 def test_which_statuses_are_final_is_a_setting() -> None:
@@ -139,7 +139,9 @@ def test_a_life_that_was_healthy_for_long_enough_begins_a_new_series(lifetimes: 
 
 def test_a_crash_loop_is_told_with_its_numbers() -> None:
     decision = decide(rules(max_crashes=2), runs(5, 5, 5), jitter=0)
-    assert decision == GiveUp("crash loop: 3 crashes within 10.0 s, last: exited with status 1", failed=True)
+    assert decision == GiveUp(
+        "crash loop: 3 crashes within 10.0 s, last: exited with status 1", failed=True, exit=Exit(code=1)
+    )
 
 
 def test_crashes_far_apart_are_no_loop() -> None:
@@ -230,11 +232,11 @@ def test_never_means_never(lifetimes: list[float], jitter: float) -> None:
     [
         (None, "crash loop, last: exited with status 1"),
         ("exited with status 1", "crash loop, last: exited with status 1"),
-        (
-            "exited with status 1: ValueError: x",
-            "crash loop, last: exited with status 1 (exited with status 1: ValueError: x)",
-        ),
+        ("exited with status 1: ValueError: x.", "crash loop, last: exited with status 1: ValueError: x."),
+        ("it hung; exited with status 1", "crash loop, last: it hung; exited with status 1"),
+        ("killed by signal 9", "crash loop, last: exited with status 1 (killed by signal 9)"),
     ],
 )
 def test_a_reason_is_told_with_the_last_words_but_not_twice(last_exit: str | None, told: str) -> None:
-    assert GiveUp("crash loop, last: exited with status 1", failed=True).told_after(last_exit) == told
+    gave_up = GiveUp("crash loop, last: exited with status 1", failed=True, exit=Exit(code=1))
+    assert gave_up.told_after(last_exit) == told

@@ -29,7 +29,7 @@ CASES = [
 ]
 
 
-def route(state: AgentState, desired: DesiredState, *, reason: str | None = None, closing: bool = False) -> Route:
+def route(state: AgentState, desired: DesiredState, *, reason: str | None = None, closing: str | None = None) -> Route:
     return route_of("echo", POLICY, state, reason, desired, closing=closing)
 
 
@@ -39,17 +39,17 @@ def test_the_table_is_complete() -> None:
 
 @pytest.mark.parametrize(("state", "desired", "admission"), CASES)
 def test_what_becomes_of_a_request(state: AgentState, desired: DesiredState, admission: Admission) -> None:
-    assert admission_of(state, desired, closing=False) is admission
+    assert admission_of(state, desired, closing=None) is admission
     assert route(state, desired).admission is admission
 
 
 @pytest.mark.parametrize("state", AgentState)
 @pytest.mark.parametrize("desired", DesiredState)
-def test_a_manager_that_stops_refuses_everything(state: AgentState, desired: DesiredState) -> None:
-    closing = route(state, desired, closing=True)
+def test_an_agent_that_ends_for_good_refuses_everything_and_says_why(state: AgentState, desired: DesiredState) -> None:
+    closing = route(state, desired, closing="it was taken out of the config")
     assert closing.admission is REFUSED
     assert closing.state == "stopping"
-    assert "the manager is stopping" in closing.detail
+    assert closing.detail == ("echo takes no new work: it was taken out of the config. Try again when it is back.")
 
 
 @pytest.mark.parametrize(("state", "desired", "admission"), CASES)
@@ -57,7 +57,7 @@ def test_every_sentence_names_the_agent_and_something_to_do(
     state: AgentState, desired: DesiredState, admission: Admission
 ) -> None:
     detail = route(state, desired).detail
-    assert detail.startswith("echo is ")
+    assert detail.startswith(f"echo {state.in_words}") or detail.startswith("echo is ")
     assert any(advice in detail for advice in ("start it", "resume it", "try again"))
 
 
@@ -80,7 +80,7 @@ def test_the_reason_is_told() -> None:
         "echo is failed (crash loop: 6 crashes); start it first."
     )
     assert route(S.BACKOFF, D.RUNNING, reason="exited with status 1").detail == (
-        "echo is backoff (exited with status 1); try again in a moment."
+        "echo waits to start again (exited with status 1); try again in a moment."
     )
 
 

@@ -1,0 +1,210 @@
+"""Agents that wait for others, sidecars that are probed, and the order in which all of them end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from manager.adapter_client import AdapterClient
+from manager.events import EventKind
+from manager.specs import extras
+from manager.specs.probe import ProbeSettings
+from manager.supervision import agent_supervisor
+from manager.supervision.addresses import Addresses
+from manager.supervision.dependencies import Dependencies, after_dependents
+from manager.supervision.states import AgentState, DesiredState
+from tests.unit.manager.fakes import FakeClock, Supervised, advance, agent, run, supervise, until
+
+PROBE = ProbeSettings(http="/health", interval_seconds=5, failures=3, timeout_seconds=2)
+SIDECAR: dict[str, Any] = {"command": ("x",), "entry_point": None, "port": 9000, "probe": PROBE}
+
+
+class Health:
+    """What the sidecar answers its probe: a status, or None for no answer at all."""
+
+    def __init__(self) -> None:
+        self.status: int | None = 503
+        self.asked: list[str] = []
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(str(request.url))
+        assert "x-manager-token" not in request.headers
+        if self.status is None:
+            raise httpx.ConnectError("connection refused", request=request)
+        return httpx.Response(self.status)
+
+
+def probing(scenario: Callable[[Supervised, Health], Awaitable[None]], **changes: Any) -> None:
+    """Run `scenario` beside a supervised sidecar."""
+    health = Health()
+
+    def prepare(world: Supervised) -> None:
+        client = httpx.AsyncClient(transport=httpx.MockTransport(health.answer), trust_env=False)
+        object.__setattr__(world.tools, "adapters", AdapterClient(client, tokens=("secret",)))
+
+    supervise(lambda world: scenario(world, health), prepare=prepare, **{**SIDECAR, **changes})
+
+
+def test_a_sidecar_is_starting_until_its_probe_succeeds() -> None:
+    async def scenario(world: Supervised, health: Health) -> None:
+        await until(lambda: len(health.asked) > 5)
+        assert world.state is AgentState.STARTING and health.asked[0] == "http://127.0.0.1:9000/health"
+        health.status = 204
+        await world.reach(AgentState.RUNNING, within=1)
+
+    probing(scenario)
+
+
+def test_a_sidecar_that_never_answers_is_ended_after_its_start_timeout() -> None:
+    async def scenario(world: Supervised, health: Health) -> None:
+        health.status = None
+        await until(lambda: world.supervisor.last_exit is not None, within=30)
+        assert world.supervisor.last_exit is not None
+        assert "did not answer its probe within 10 s" in world.supervisor.last_exit.reason
+
+    probing(scenario, start_timeout_seconds=10)
+
+
+def test_failures_in_a_row_make_it_unresponsive_and_as_many_again_end_it() -> None:
+    async def scenario(world: Supervised, health: Health) -> None:
+        health.status = 200
+        await world.reach(AgentState.RUNNING)
+        health.status = 500
+        await advance(11)
+        assert world.state is AgentState.RUNNING, "two failures are not three"
+        await world.reach(AgentState.UNRESPONSIVE, within=5)
+        assert world.supervisor.state_reason == "the process is there, but it does not answer its probe"
+        first = world.process
+        await until(first.exited.done, within=16)
+        assert "did not answer its probe" in str(world.supervisor.last_exit or world.instance.failure)
+        health.status = 200
+        await world.reach(AgentState.RUNNING)
+        assert world.supervisor.restarts == 1 and world.process is not first
+
+    probing(scenario)
+
+
+def test_one_that_answers_again_in_time_goes_on() -> None:
+    async def scenario(world: Supervised, health: Health) -> None:
+        health.status = 200
+        await world.reach(AgentState.RUNNING)
+        health.status = None
+        await world.reach(AgentState.UNRESPONSIVE)
+        health.status = 200
+        await world.reach(AgentState.RUNNING, within=6)
+        await advance(3600)
+        assert world.supervisor.restarts == 0
+        assert {EventKind.HEARTBEAT_MISSED, EventKind.HEARTBEAT_RESUMED} <= set(world.kinds())
+
+    probing(scenario)
+
+
+def test_a_sidecar_is_stopped_by_a_signal_and_asked_nothing_more() -> None:
+    async def scenario(world: Supervised, health: Health) -> None:
+        health.status = 200
+        await world.reach(AgentState.RUNNING)
+        asked = len(health.asked)
+        world.supervisor.want(DesiredState.STOPPED)
+        await until(lambda: world.process.signals == ["TERM"], within=0.5)
+        await world.reach(AgentState.STOPPED, within=10)
+        assert set(health.asked[asked:]) <= {health.asked[0]}, "no /action"
+
+    probing(scenario)
+
+
+def test_an_agent_waits_for_what_it_depends_on_and_goes_on_without_it() -> None:
+    async def scenario(world: Supervised) -> None:
+        await world.reach(AgentState.STARTING)
+        await advance(600)
+        assert world.supervisor.state_reason == "waits for llm, tools" and not world.spawner.processes
+        world.tools.dependencies.note("llm", is_up=True)
+        await advance(1)
+        assert world.supervisor.state_reason == "waits for tools"
+        world.tools.dependencies.note("tools", is_up=True)
+        await world.start()
+        world.tools.dependencies.note("llm", is_up=False)
+        await advance(1)
+        assert world.state is AgentState.RUNNING and len(world.supervisor.instances) == 1
+        world.process.end(1)
+        await until(lambda: world.supervisor.state_reason == "waits for llm", within=5)
+        world.supervisor.want(DesiredState.STOPPED)
+        await world.reach(AgentState.STOPPED)
+
+    supervise(scenario, depends_on=("llm", "tools"))
+
+
+@contextmanager
+def installed(monkeypatch: pytest.MonkeyPatch, is_there: list[bool]) -> Iterator[None]:
+    monkeypatch.setattr(agent_supervisor, "is_installed", lambda _extra: is_there[0])
+    yield
+
+
+def test_an_agent_whose_extra_is_missing_stays_stopped_and_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_there = [False]
+
+    async def scenario(world: Supervised) -> None:
+        await until(lambda: world.supervisor.state_reason is not None)
+        assert world.state is AgentState.STOPPED and not world.spawner.processes
+        assert "./scripts/up --local-model" in str(world.supervisor.state_reason)
+        is_there[0] = True
+        world.supervisor.want(DesiredState.RUNNING)
+        await world.start()
+        assert world.state is AgentState.RUNNING
+
+    with installed(monkeypatch, is_there):
+        supervise(scenario, requires_extra="local")
+
+
+def test_an_extra_is_there_when_all_its_modules_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"langchain_openai"}
+    monkeypatch.setattr(extras, "find_spec", lambda name: object() if name in found else None)
+    assert extras.is_installed("openai") and not extras.is_installed("local")
+    found.add("xllamacpp")
+    assert extras.is_installed("local")
+    assert extras.how_to_install("google") == "pip install 'agent-manager[google]'"
+
+
+def test_those_that_depend_on_others_end_first() -> None:
+    ended: list[str] = []
+
+    async def end(agent_id: str) -> None:
+        await asyncio.sleep({"web": 3, "bot": 1}.get(agent_id, 0))
+        ended.append(agent_id)
+
+    agents = [
+        agent("db"),
+        agent("llm", depends_on=("db",)),
+        agent("web", depends_on=("llm", "elsewhere")),
+        agent("bot", depends_on=("llm",)),
+        agent("alone"),
+    ]
+    run(after_dependents(agents, end), FakeClock())
+    assert ended == ["alone", "bot", "web", "llm", "db"]
+
+
+def test_only_those_that_wait_are_woken() -> None:
+    woken: list[str] = []
+    dependencies = Dependencies()
+    needing = agent("a", depends_on=("b", "c"))
+    assert dependencies.missing(needing, lambda: woken.append("a")) == ("b", "c")
+    dependencies.note("b", is_up=True)
+    dependencies.note("b", is_up=True)
+    dependencies.note("z", is_up=True)
+    assert woken == ["a"]
+    assert dependencies.missing(needing, lambda: woken.append("a")) == ("c",)
+
+
+def test_a_sidecar_keeps_its_address() -> None:
+    addresses = Addresses()
+    free = agent("free", **{**SIDECAR, "port": None})
+    assert addresses.take(free) == addresses.take(free) and addresses.of("free") == f"127.0.0.1:{addresses.take(free)}"
+    assert addresses.take(agent("fixed", **SIDECAR)) == 9000
+    addresses.keep("taken-back", "http://127.0.0.1:7000")
+    assert addresses.of("taken-back") == "127.0.0.1:7000"
+    addresses.forget("fixed")
+    assert addresses.find("fixed") is None
