@@ -217,6 +217,24 @@ class RuntimeSettings(AgentSettings, BaseSettings):
         0, 30 * DAY_SECONDS, "How long a lost agent that was started elsewhere stays listed.", default=3600
     )
     event_retention_days: int = _whole(1, 3650, "How many days of events are kept.", default=30)
+    max_open_requests: int = _whole(
+        1, 1_000_000, "How many executes, of all agents, are under way or wait at once (503 over it).", default=10_000
+    )
+    idempotency_retention_seconds: float = _finite(
+        1, 30 * DAY_SECONDS, "How long the answer to an execute with an Idempotency-Key is kept.", default=DAY_SECONDS
+    )
+    idempotency_max_answer_bytes: int = _whole(
+        0,
+        64 * 1024**2,
+        "The largest answer that is kept for its Idempotency-Key; of another, replays get 409.",
+        default=1024**2,
+    )
+    idempotency_max_stored_bytes: int = _whole(
+        0,
+        1024**4,
+        "All kept answers together; over it the oldest are dropped, and their replays get 409.",
+        default=256 * 1024**2,
+    )
     allowed_hosts: tuple[HostName, ...] = Field(
         default=(),
         strict=False,

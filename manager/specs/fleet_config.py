@@ -8,6 +8,15 @@ from pathlib import Path
 from manager.settings import RuntimeSettings
 from manager.specs.models import DUMMY, AgentConfig
 
+_DUMMY: dict[str, object] = {
+    "entry_point": DUMMY,
+    "command": None,
+    "env": {},
+    "definition": None,
+    "probe": None,
+    "requires_extra": None,
+}
+
 
 @dataclass(frozen=True)
 class FleetConfig:
@@ -29,13 +38,6 @@ class FleetConfig:
         return self.project_directory / self.runtime.state_directory
 
 
-def project_directory(config_path: Path) -> Path:
-    """Where relative paths begin: the config file's directory, or its parent when that one is called `config`."""
-    directory = config_path.absolute().parent
-    return directory.parent if directory.name == "config" else directory
-
-
 def as_dummies(config: FleetConfig) -> FleetConfig:
     """The same fleet with every agent a dummy, which needs no code, no command and no secrets."""
-    dummies = (agent.model_copy(update={"entry_point": DUMMY, "command": None, "env": {}}) for agent in config.agents)
-    return replace(config, agents=tuple(dummies))
+    return replace(config, agents=tuple(agent.model_copy(update=_DUMMY) for agent in config.agents))

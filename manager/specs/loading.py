@@ -15,10 +15,13 @@ from pydantic import ValidationError
 
 from manager.errors import ConfigError, ConfigIssue
 from manager.settings import EnvironmentSource, RuntimeSettings, env_name, overlay
+from manager.specs.definitions import references_in
+from manager.specs.dependencies import dependency_issues
 from manager.specs.document import json_path, read_document
-from manager.specs.fleet_config import FleetConfig, project_directory
+from manager.specs.fleet_config import FleetConfig
 from manager.specs.models import AgentConfig, ConfigDocument
 from manager.specs.problems import issues_of, keys_of, unknown_keys
+from manager.specs.project import project_directory
 from manager.specs.redaction import brief
 from manager.specs.references import resolve_all
 
@@ -42,6 +45,7 @@ def load_config(path: Path, *, environ: Mapping[str, str], check_references: boo
     agents = [_agent(value, f"agents[{index}]", defaults, issues) for index, value in enumerate(written)]
     issues += [*_shared("id", str, written), *_shared("port", int, written)]
     issues += _on_manager_port(runtime, written)
+    issues += dependency_issues(written)
     if check_references:
         issues += _unresolved(written, environ, base)
     if issues or runtime is None:
@@ -116,3 +120,11 @@ def _unresolved(written: list[Any], environ: Mapping[str, str], base: Path) -> I
         path = f"{json_path('agents', index)}.env"
         owner = written[index].get("id", index)
         yield from resolve_all(env, environ, base, path=path, owner=str(owner))[1]
+    for index, definition in _values("definition", dict, written):
+        path = f"{json_path('agents', index)}.definition"
+        owner = written[index].get("id", index)
+        own = written[index].get("env")
+        # The agent's process resolves them: its own variables come first there.
+        seen = {**environ, **(own if isinstance(own, dict) else {})}
+        for place, values in references_in(definition):
+            yield from resolve_all(values, seen, base, path=f"{path}.{place}", owner=str(owner))[1]

@@ -9,15 +9,17 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue, ValidationInfo, WithJsonSchema, field_validator
 
 from agent_service.contract import AgentId, AgentSpec
+from agent_service.definition import AgentDefinition
 from manager.settings import AgentSettings, RuntimeSettings, StrictCamelModel
+from manager.specs.definitions import public_definition
+from manager.specs.extras import Extra
+from manager.specs.probe import ProbeSettings
 from manager.specs.redaction import shown
 
 DUMMY = "dummy"
+REACT = "react"
+"""The entry point of an agent that is described by its `definition`."""
 RESERVED_ENV_PREFIXES = ("AGENT_", "MANAGER_TOKEN")
-
-# What the contract names and a later version brings: refused with a plain word rather than as a typing error.
-LATER_KEYS = frozenset({"definition", "dependsOn"})
-LATER_ENTRY_POINTS = frozenset({"react"})
 
 
 def _no_nul(value: str) -> str:
@@ -39,14 +41,10 @@ def _is_dotted_name(text: str) -> bool:
 
 
 def _entry_point(value: str) -> str:
-    if value in LATER_ENTRY_POINTS:
-        raise ValueError(
-            f"{value!r} is not available in this version; use 'dummy', 'package.module:attribute' or command"
-        )
     module, colon, attribute = value.partition(":")
-    if value == DUMMY or (colon and _is_dotted_name(module) and _is_dotted_name(attribute)):
+    if value in (DUMMY, REACT) or (colon and _is_dotted_name(module) and _is_dotted_name(attribute)):
         return value
-    raise ValueError("write 'dummy' or 'package.module:attribute'; another language's program goes into command")
+    raise ValueError("write 'dummy', 'react' or 'package.module:attribute'; a program in another language is a command")
 
 
 ProcessText = Annotated[str, AfterValidator(_no_nul)]
@@ -54,7 +52,7 @@ EntryPoint = Annotated[
     str,
     AfterValidator(_entry_point),
     # Looser than the check, so that an editor refuses nothing that is right.
-    WithJsonSchema({"type": "string", "pattern": r"^(dummy|[^\s:.][^\s:]*:[^\s:.][^\s:]*)$"}),
+    WithJsonSchema({"type": "string", "pattern": r"^(dummy|react|[^\s:.][^\s:]*:[^\s:.][^\s:]*)$"}),
 ]
 EnvName = Annotated[str, AfterValidator(_env_name)]
 Env = Annotated[
@@ -72,6 +70,10 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 
 def _default_entry_point(data: dict[str, Any]) -> str | None:
     return None if data.get("command") else DUMMY
+
+
+# Where the agent keeps what it remembers is settled when its process is started.
+_TOLD = tuple(name for name in AgentSpec.model_fields if name != "state_directory")
 
 
 class LimitSettings(StrictCamelModel):
@@ -116,11 +118,24 @@ class AgentConfig(AgentSettings):
         default=None,
         min_length=1,
         strict=False,
-        description="Instead of entryPoint: any executable that speaks the adapter API, and its arguments.",
+        description="Instead of entryPoint: any executable that speaks the adapter API, or has a probe; its arguments.",
     )
     entry_point: EntryPoint | None = Field(
         default_factory=_default_entry_point,
-        description="'dummy' (the default), or 'package.module:attribute': a callable, a graph or a Runnable.",
+        description="'dummy' (the default), 'package.module:attribute' (a callable, a graph or a Runnable) or 'react'.",
+    )
+    definition: AgentDefinition | None = Field(
+        default=None, description="The agent itself as data, for entryPoint 'react' and for no other."
+    )
+    probe: ProbeSettings | None = Field(
+        default=None,
+        description="Makes the command a sidecar: a process that does not speak the adapter API and is asked by HTTP.",
+    )
+    depends_on: tuple[AgentId, ...] = Field(
+        default=(), strict=False, description="Ids of agents and sidecars that are running before this one starts."
+    )
+    requires_extra: Extra | None = Field(
+        default=None, description="The optional extra without which the agent stays stopped and says how to get it."
     )
     port: Port | None = Field(
         default=None, description="Where the agent always listens; a free port at every start when absent."
@@ -165,21 +180,47 @@ class AgentConfig(AgentSettings):
             raise ValueError("leave it out for a dummy, or write 'package.module:attribute'")
         return value
 
+    @field_validator("definition")
+    @classmethod
+    def _definition_belongs_to_react(
+        cls, value: AgentDefinition | None, info: ValidationInfo
+    ) -> AgentDefinition | None:
+        # An entry point that is wrong in itself is told once.
+        if "entry_point" in info.data and (value is not None) != (info.data["entry_point"] == REACT):
+            raise ValueError("entryPoint 'react' needs a definition, and no other agent takes one")
+        return value
+
+    @field_validator("probe")
+    @classmethod
+    def _probe_belongs_to_a_command(cls, value: ProbeSettings | None, info: ValidationInfo) -> ProbeSettings | None:
+        if value is not None and not info.data.get("command"):
+            raise ValueError("only a command is probed: any other agent tells by itself how it is")
+        return value
+
     @field_validator("instances")
     @classmethod
     def _instances_can_share_the_port(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and info.data.get("probe"):
+            raise ValueError("a sidecar has one process at one address: use 1")
         if value > 1 and info.data.get("command") and info.data.get("port"):
             raise ValueError("a command binds its port by itself, so only one can have it: leave out port, or use 1")
         return value
 
+    @property
+    def is_sidecar(self) -> bool:
+        """Whether its process is looked after, but does not speak the adapter API."""
+        return self.probe is not None
+
     def spec(self) -> AgentSpec:
         """What the agent's adapter is told: everything but how its process is started and looked after."""
-        return AgentSpec(**self.model_dump(by_alias=False, include=set(AgentSpec.model_fields)))
+        return AgentSpec(**{name: getattr(self, name) for name in _TOLD})
 
     def to_public(self) -> dict[str, Any]:
         """The agent as in the file, defaults filled in: references as such, secrets hidden, what is unset left out."""
         public = self.model_dump(mode="json")
         public["env"] = {name: shown(name, value) for name, value in self.env.items()}
+        if self.definition is not None:
+            public["definition"] = public_definition(self.definition)
         return {key: value for key, value in public.items() if value is not None}
 
 

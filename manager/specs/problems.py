@@ -11,11 +11,13 @@ from pydantic_core import ErrorDetails
 
 from manager.errors import ConfigIssue
 from manager.specs.document import json_path
-from manager.specs.models import LATER_KEYS
 from manager.specs.redaction import HIDDEN, brief
 
 # Told already: unknown keys by `unknown_keys`, and why a default that is made from other fields was not made.
 _TOLD = frozenset({"extra_forbidden", "default_factory_not_called"})
+
+# Variables and headers: whatever they are called, their values may be secrets.
+_HIDDEN_OBJECTS = frozenset({"env", "headers"})
 
 _SENTENCES = {
     "missing": "it is required",
@@ -32,6 +34,14 @@ _SENTENCES = {
     "recursion_depth_exceeded": "flatten it, it is nested too deep",
     "finite_number": "a finite number is allowed",
 }
+
+_PATTERNS = {
+    "api_key": "a reference is allowed: env:NAME or file:PATH",
+    "base_url": "an address is allowed: http://HOST[:PORT][/PATH], without user, password or query",
+    "url": "an http:// or https:// address is allowed",
+    "name": "1 to 63 letters, digits, '-' and '_' are allowed",
+}
+"""What a text that does not fit its pattern should be, by its key; an id where the key is not here."""
 
 
 def keys_of(model: type[BaseModel]) -> dict[str, str]:
@@ -58,8 +68,6 @@ def unknown_keys(model: type[BaseModel], value: object, path: str) -> Iterator[C
 
 
 def _unknown(key: str, keys: list[str]) -> tuple[str, str]:
-    if key in LATER_KEYS:
-        return "a key of a later version", f"{key!r} is not available in this version; remove it"
     by_lower_case = {known.lower(): known for known in keys}
     # Without underscores drain_timeout_seconds is as near as can be.
     close = difflib.get_close_matches(key.replace("_", "").lower(), by_lower_case, n=1)
@@ -126,13 +134,15 @@ def _found(details: ErrorDetails, location: tuple[int | str, ...]) -> str:
     # A variable's name may be shown whatever it is; a value written where a variable belongs may not.
     if details["loc"][-1] == "[key]":
         return brief("", value)
-    if location[:1] == ("env",) and not isinstance(value, (dict, list)):
+    if _HIDDEN_OBJECTS.intersection(location) and not isinstance(value, (dict, list)):
         return HIDDEN
     return brief(str(location[-1]), value)
 
 
 def _allowed(details: ErrorDetails) -> str:
     kind = details["type"]
+    if kind == "string_pattern_mismatch" and details["loc"][-1] in _PATTERNS:
+        return _PATTERNS[str(details["loc"][-1])]
     if kind in _SENTENCES:
         return _SENTENCES[kind]
     if kind == "value_error":

@@ -136,6 +136,10 @@ def test_every_runtime_key_that_is_no_agents_default_waits_for_the_manager() -> 
         "killGraceSeconds": 6,
         "lostRetentionSeconds": 6,
         "eventRetentionDays": 6,
+        "maxOpenRequests": 6,
+        "idempotencyRetentionSeconds": 6,
+        "idempotencyMaxAnswerBytes": 6,
+        "idempotencyMaxStoredBytes": 6,
         "allowedHosts": ["a"],
         "watchConfig": True,
     }

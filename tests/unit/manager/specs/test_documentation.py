@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from manager.settings import AgentSettings, RestartSettings, RuntimeSettings, env_name
-from manager.specs.models import LATER_KEYS, AgentConfig
+from manager.specs.models import AgentConfig
+from manager.specs.probe import ProbeSettings
 
 PAGE = (Path(__file__).parents[4] / "docs" / "configuration.md").read_text(encoding="utf-8")
 
@@ -57,8 +58,11 @@ def test_a_restart_key_is_documented_with_its_default(name: str, field: FieldInf
     assert len(meaning) > 20
 
 
-def test_what_a_later_version_brings_is_named() -> None:
-    assert all(f"`{key}`" in PAGE for key in LATER_KEYS)
+@pytest.mark.parametrize(("name", "field"), fields(ProbeSettings), ids=lambda value: str(value)[:40])
+def test_a_key_of_a_probe_is_documented_with_its_default(name: str, field: FieldInfo) -> None:
+    _, default, meaning = row("Sidecars and dependencies", field)
+    assert default == ("required" if field.is_required() else f"`{json.dumps(field.get_default())}`")
+    assert len(meaning) > 20
 
 
 def test_the_examples_are_json() -> None:

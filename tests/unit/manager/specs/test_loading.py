@@ -37,12 +37,14 @@ def agents(*written: object) -> dict[str, object]:
     return {"agents": list(written)}
 
 
-def test_the_shipped_config_has_planner_executor_and_echo() -> None:
+def test_the_shipped_config_has_examples_and_an_assistant_with_its_model() -> None:
     config = load_config(SHIPPED, environ={})
     assert [(agent.id, agent.port, agent.entry_point) for agent in config.agents] == [
         ("planner", 8100, "agent_service.examples.planner:graph"),
         ("executor", 8101, "agent_service.examples.executor:graph"),
         ("echo", 8102, "dummy"),
+        ("assistant", 8103, "react"),
+        ("llm", None, None),
     ]
     assert config.project_directory == SHIPPED.parents[1]
 
@@ -172,17 +174,6 @@ def test_an_issue_tells_what_was_found_and_what_is_allowed(
     (issue,) = issues(tmp_path, document).values()
     assert (issue.path, issue.found) == (path, found)
     assert issue.allowed.startswith(allowed)
-
-
-@pytest.mark.parametrize("key", ["definition", "dependsOn"])
-def test_keys_of_later_versions_are_called_that(tmp_path: Path, key: str) -> None:
-    issue = issues(tmp_path, agents({"id": "a", key: {}}))[f"agents[0].{key}"]
-    assert issue.allowed == f"{key!r} is not available in this version; remove it"
-
-
-def test_react_is_called_a_later_version(tmp_path: Path) -> None:
-    issue = issues(tmp_path, agents({"id": "a", "entryPoint": "react"}))["agents[0].entryPoint"]
-    assert "'react' is not available in this version" in issue.allowed
 
 
 def test_a_wrong_variable_is_named_and_not_the_file(tmp_path: Path) -> None:
