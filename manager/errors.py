@@ -64,12 +64,26 @@ class StateConflict(ManagerError):
     """The agent's state does not allow this."""
 
 
+class KeyReused(ManagerError):
+    """An idempotency key came with another request than its first one."""
+
+
 class PayloadTooLarge(ManagerError):
     """The body is over the limit."""
 
 
 class NotReady(ManagerError):
     """No instance can take the request now; it may be tried again after `retry_after_seconds`."""
+
+    def __init__(
+        self, detail: str, *, agent_id: str | None = None, state: str | None = None, retry_after_seconds: int = 1
+    ) -> None:
+        super().__init__(detail, agent_id=agent_id, state=state)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Overloaded(ManagerError):
+    """Every slot and every place in the queue is taken; it may be tried again after `retry_after_seconds`."""
 
     def __init__(
         self, detail: str, *, agent_id: str | None = None, state: str | None = None, retry_after_seconds: int = 1
@@ -88,6 +102,10 @@ class AdapterTimeout(ManagerError):
 
 class SpawnFailed(ManagerError):
     """The operating system refused to start the process."""
+
+
+class StartImpossible(SpawnFailed):
+    """And would refuse it again until a person mends something: the program is not there or may not be executed."""
 
 
 class StoreUnavailable(ManagerError):

@@ -17,12 +17,16 @@ from pydantic import JsonValue
 from agent_service.contract import rfc3339
 from manager.clock import Clock
 
+ACTOR_HEADER = "X-Actor"
+"""Where a request to the API says who asks, for the history."""
+
 
 class EventKind(StrEnum):
     """Every kind of lifecycle event; docs/operations.md says when each is published."""
 
     MANAGER_STARTED = "manager_started"
     MANAGER_STOPPING = "manager_stopping"
+    STATE_DIRECTORY_LOST = "state_directory_lost"
     CONFIG_RELOADED = "config_reloaded"
     CONFIG_REJECTED = "config_rejected"
     STATE_CHANGED = "state_changed"
@@ -34,11 +38,15 @@ class EventKind(StrEnum):
     INSTANCE_EXITED = "instance_exited"
     HEARTBEAT_MISSED = "heartbeat_missed"
     HEARTBEAT_RESUMED = "heartbeat_resumed"
+    CIRCUIT_OPENED = "circuit_opened"
+    CIRCUIT_CLOSED = "circuit_closed"
     DRAIN_STARTED = "drain_started"
     DRAIN_TIMED_OUT = "drain_timed_out"
     RESTART_SCHEDULED = "restart_scheduled"
     START_FAILED = "start_failed"
     ROLLOUT_FAILED = "rollout_failed"
+    DEFINITION_RELOADED = "definition_reloaded"
+    DEFINITION_REFUSED = "definition_refused"
 
 
 @dataclass(frozen=True)

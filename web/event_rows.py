@@ -33,6 +33,7 @@ _TONES = {
     EventKind.ROLLOUT_FAILED: Tone.WARN,
     EventKind.CONFIG_REJECTED: Tone.WARN,
     EventKind.START_FAILED: Tone.BAD,
+    EventKind.STATE_DIRECTORY_LOST: Tone.BAD,
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from manager.registry.circuit import CircuitState
 from manager.supervision.states import AgentAction, AgentState, DesiredState
 from manager.supervision.views import AgentView, LastExit
 from web.instance_rows import Instances, instances_of
@@ -55,12 +56,16 @@ class AgentRow:
     last_exit: LastExitText | None
     in_flight: int
     queued: int
+    circuit: str | None
+    """In a few words, where no instance answers."""
     heartbeat: Tick | None
     cpu: str | None
     memory: str | None
     draining: int | None
     """Tasks left, while stopping."""
     drain_left: Tick | None
+    kill_left: Tick | None
+    """Until it has ended, whatever it does."""
     next_start: Tick | None
     buttons: tuple[Button, ...]
     kill: Button | None
@@ -79,7 +84,7 @@ class AgentRow:
     @property
     def note_tone(self) -> Tone:
         """A reason beside a state in which all is well tells of a setback: a restart that failed."""
-        return Tone.WARN if self.reason and self.state in _WELL else self.tone
+        return Tone.WARN if (self.reason or self.circuit) and self.state in _WELL else self.tone
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,8 @@ _HINTS = {
 _STOP_NOW = Button(
     AgentAction.STOP.value, "Stop now", "End the drain at once: tasks that are still in flight are cancelled."
 )
+
+_CIRCUITS = {CircuitState.OPEN: "does not answer", CircuitState.HALF_OPEN: "does not answer, being tried"}
 
 _SETTLED = {
     AgentState.RUNNING: DesiredState.RUNNING,
@@ -139,11 +146,13 @@ def agent_row(view: AgentView, now: datetime) -> AgentRow:
         last_exit=_last_exit(view.last_exit, now),
         in_flight=view.in_flight,
         queued=view.queued,
+        circuit=_CIRCUITS.get(view.circuit),
         heartbeat=age_or_none(view.last_heartbeat_at, now),
         cpu=None if view.cpu_percent is None else percent_text(view.cpu_percent),
         memory=None if view.rss_bytes is None else bytes_text(view.rss_bytes),
         draining=view.in_flight + view.queued if stopping else None,
         drain_left=left_or_none(view.drain_deadline, now) if stopping else None,
+        kill_left=left_or_none(view.stop_deadline, now) if stopping else None,
         next_start=left_or_none(view.next_start_at, now) if view.state is AgentState.BACKOFF else None,
         buttons=tuple(_button(action, view) for action in view.actions if action is not AgentAction.KILL),
         kill=_button(AgentAction.KILL, view) if AgentAction.KILL in view.actions else None,

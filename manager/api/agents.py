@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from manager.adapter_client import AdapterClient
+from manager.api.actor import actor_of
 from manager.api.operation import Operation, json_response, read_model
-from manager.errors import AdapterDied, AdapterTimeout, NotReady
+from manager.errors import AdapterDied, AdapterTimeout, NotReady, StateConflict
 from manager.registry.registry import Registry
 from manager.supervision.fleet import Fleet
 from manager.supervision.states import AgentAction, Strategy
@@ -31,7 +32,8 @@ class AgentActionRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    action: AgentAction | Literal["scale"]
+    # One list, so that a wrong word is told all the right ones in one breath.
+    action: Literal["start", "pause", "resume", "stop", "restart", "kill", "scale"]
     strategy: Strategy | None = None
     instances: int | None = Field(default=None, ge=1, le=64)
     reason: str | None = Field(default=None, max_length=1000)
@@ -41,7 +43,7 @@ class AgentActionRequest(BaseModel):
     def _options_fit_the_action(self) -> AgentActionRequest:
         if (self.action == "scale") != (self.instances is not None):
             raise ValueError("instances goes with scale, and scale needs it: a whole number from 1 to 64")
-        if self.strategy is not None and self.action is not AgentAction.RESTART:
+        if self.strategy is not None and self.action != "restart":
             raise ValueError("strategy goes with restart only")
         return self
 
@@ -71,9 +73,11 @@ class Agents:
                 "GET", one, "One agent, its spec and its newest events", self.one, AgentDetail, problems=(404, 503)
             ),
             Operation(
-                "GET", f"{one}/status", "The adapter's own status", self.status, AdapterAnswer, problems=(404, 503)
+                "GET", f"{one}/status", "The adapter's own status", self.status, AdapterAnswer, problems=(404, 409, 503)
             ),
-            Operation("GET", f"{one}/info", "The adapter's own info", self.info, AdapterAnswer, problems=(404, 503)),
+            Operation(
+                "GET", f"{one}/info", "The adapter's own info", self.info, AdapterAnswer, problems=(404, 409, 503)
+            ),
             Operation(
                 "POST",
                 f"{one}/action",
@@ -106,21 +110,28 @@ class Agents:
         # Before the body: an unknown id is what the caller should hear of first.
         self._fleet.agent(agent_id)
         asked = await read_model(request, AgentActionRequest, example=_EXAMPLE)
-        return json_response(await self._do(agent_id, asked), 202)
+        return json_response(await self._do(agent_id, asked, actor_of(request)), 202)
 
-    async def _do(self, agent_id: str, asked: AgentActionRequest) -> AgentView:
+    async def _do(self, agent_id: str, asked: AgentActionRequest, actor: str) -> AgentView:
         if asked.instances is not None:
-            return await self._fleet.scale(agent_id, asked.instances, actor="api", reason=asked.reason)
+            return await self._fleet.scale(agent_id, asked.instances, actor=actor, reason=asked.reason)
         return await self._fleet.act(
             agent_id,
             AgentAction(asked.action),
-            actor="api",
+            actor=actor,
             reason=asked.reason,
             timeout_seconds=asked.timeout_seconds,
             strategy=asked.strategy,
         )
 
     async def _ask(self, view: AgentView, what: str) -> dict[str, Any]:
+        if view.sidecar:
+            raise StateConflict(
+                f"{view.id} is a sidecar and has no adapter to ask; GET /api/agent-services/{view.id} tells what the "
+                "manager knows.",
+                agent_id=view.id,
+                state=view.state,
+            )
         known = [instance for instance in self._registry.of(view.id) if not instance.expired]
         try:
             if not known:

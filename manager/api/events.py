@@ -14,9 +14,10 @@ from agent_service.contract import Timestamp
 from agent_service.http.event_stream import HEADERS, KEEP_ALIVE, KEEP_ALIVE_SECONDS, wants_stream
 from agent_service.http.event_stream import event as frame
 from manager.api.operation import Operation, QueryParameter, json_response, whole_number
-from manager.errors import BadRequest
+from manager.errors import BadRequest, UnknownAgent
 from manager.events import Event, EventBus, EventKind, Subscription
 from manager.store.history import EventHistory
+from manager.supervision.fleet import Fleet
 
 _DEFAULT_LIMIT = 100
 _MAX_LIMIT = 1000
@@ -46,9 +47,10 @@ class EventList(BaseModel):
 class Events:
     """The endpoint; it reads the history and follows the bus."""
 
-    def __init__(self, history: EventHistory, bus: EventBus) -> None:
+    def __init__(self, history: EventHistory, bus: EventBus, fleet: Fleet) -> None:
         self._history = history
         self._bus = bus
+        self._fleet = fleet
 
     def operations(self) -> list[Operation]:
         """What this module serves."""
@@ -59,7 +61,7 @@ class Events:
                 "The lifecycle history, oldest first; with Accept: text/event-stream live from there on",
                 self.events,
                 EventList,
-                problems=(400, 503),
+                problems=(400, 404, 503),
                 query=(
                     QueryParameter("after", "Only events with a greater id; else the newest.", {"type": "integer"}),
                     QueryParameter("agent", "Only events of this agent.", {"type": "string"}),
@@ -75,6 +77,8 @@ class Events:
 
     async def events(self, request: Request) -> Response:
         agent_id = request.query_params.get("agent")
+        if agent_id is not None:
+            await self._check_known(agent_id)
         after = whole_number(request, "after", default=None, lowest=0, highest=_MAX_ID)
         if wants_stream(request):
             return self._stream(after if after is not None else _last_event_id(request), agent_id)
@@ -83,6 +87,14 @@ class Events:
         events = await self._history.read(limit=limit, after=after, agent_id=agent_id)
         return json_response(EventList(events=[EventModel.model_validate(event.to_wire()) for event in events]))
 
+    async def _check_known(self, agent_id: str) -> None:
+        """An agent that is gone is known as long as the history tells of it. Raises `UnknownAgent`."""
+        try:
+            self._fleet.agent(agent_id)
+        except UnknownAgent:
+            if not await self._history.recent(1, agent_id):
+                raise
+
     def _stream(self, after: int | None, agent_id: str | None) -> StreamingResponse:
         headers = {name.decode(): value.decode() for name, value in HEADERS}
         return StreamingResponse(self._frames(after, agent_id), headers=headers)
@@ -90,7 +102,8 @@ class Events:
     async def _frames(self, after: int | None, agent_id: str | None) -> AsyncIterator[bytes]:
         # Subscribed first: what happens while the history is read is queued, and told only once, by its id.
         with self._bus.subscribe() as live:
-            last = after if after is not None else self._bus.last_id
+            # An id that is yet to come is from another history, whose state directory was removed.
+            last = min(after, self._bus.last_id) if after is not None else self._bus.last_id
             yield KEEP_ALIVE
             async for event in self._catch_up(last, agent_id):
                 last = event.id

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agent_service.contract import LogLines
 from manager.api.operation import Operation, QueryParameter, json_response, whole_number
 from manager.errors import StoreUnavailable
 from manager.supervision.fleet import Fleet
+from manager.telemetry.logs import AgentLog
 
 _DEFAULT_LINES = 200
 _MAX_LINES = 10_000
 
 
 class Logs:
-    """`tail` is (agent id, lines) → the newest lines, oldest first."""
+    """`read` is (agent id, lines, pids of its processes) → the newest lines, oldest first."""
 
-    def __init__(self, fleet: Fleet, tail: Callable[[str, int], Awaitable[list[str]]]) -> None:
+    def __init__(self, fleet: Fleet, read: Callable[[str, int, Collection[int]], Awaitable[AgentLog]]) -> None:
         self._fleet = fleet
-        self._tail = tail
+        self._read = read
 
     def operations(self) -> list[Operation]:
         """What this module serves."""
@@ -32,7 +32,7 @@ class Logs:
                 "/api/agent-services/{agent_id}/logs",
                 "The newest lines of the agent's log, oldest first",
                 self.logs,
-                LogLines,
+                AgentLog,
                 problems=(400, 404, 503),
                 query=(QueryParameter("lines", "How many.", lines),),
                 guarded=True,
@@ -40,13 +40,14 @@ class Logs:
         ]
 
     async def logs(self, request: Request) -> Response:
-        agent_id = self._fleet.agent(request.path_params["agent_id"]).id
+        agent = self._fleet.agent(request.path_params["agent_id"])
         lines = whole_number(request, "lines", default=_DEFAULT_LINES, lowest=1, highest=_MAX_LINES)
         assert lines is not None
         try:
-            return json_response(LogLines(lines=await self._tail(agent_id, lines)))
+            pids = [instance.pid for instance in agent.instances if instance.pid is not None]
+            return json_response(await self._read(agent.id, lines, pids), exclude_none=True)
         except OSError as error:
             raise StoreUnavailable(
-                f"The log of {agent_id} cannot be read ({error.strerror}); mend the file's permissions.",
-                agent_id=agent_id,
+                f"The log of {agent.id} cannot be read ({error.strerror}); mend the file's permissions.",
+                agent_id=agent.id,
             ) from error

@@ -37,7 +37,7 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
 
 def _schemas(operations: list[Operation]) -> tuple[dict[tuple[type[BaseModel], str], Any], dict[str, Any]]:
     bodies = {operation.body for operation in operations if operation.body}
-    answers = {operation.answer for operation in operations if not isinstance(operation.answer, str)}
+    answers = {operation.answer for operation in operations if isinstance(operation.answer, type)}
     wanted: list[tuple[type[BaseModel], Any]] = [
         *((model, "validation") for model in sorted(bodies, key=lambda model: model.__name__)),
         *((model, "serialization") for model in sorted(answers | {Problem}, key=lambda model: model.__name__)),
@@ -80,18 +80,24 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
     ]
 
 
+def _content(
+    answer: type[BaseModel] | str | None, references: dict[tuple[type[BaseModel], str], Any]
+) -> dict[str, Any]:
+    if answer is None:
+        return {}
+    if isinstance(answer, str):
+        return {answer: {"schema": {"type": "string"}}}
+    return {"application/json": {"schema": references[(answer, "serialization")]}}
+
+
 def _responses(operation: Operation, references: dict[tuple[type[BaseModel], str], Any]) -> dict[str, Any]:
-    answer = operation.answer
-    content: dict[str, Any] = (
-        {answer: {"schema": {"type": "string"}}}
-        if isinstance(answer, str)
-        else {"application/json": {"schema": references[(answer, "serialization")]}}
-    )
+    content = _content(operation.answer, references)
     if operation.streams_events:
         content[EVENT_STREAM_MEDIA_TYPE] = {"schema": {"type": "string"}}
     problem = {PROBLEM_MEDIA_TYPE: {"schema": references[(Problem, "serialization")]}}
     statuses = sorted({*operation.problems, *((401,) if operation.guarded else ())})
+    answered = {"description": HTTPStatus(operation.status).phrase, **({"content": content} if content else {})}
     return {
-        str(operation.status): {"description": HTTPStatus(operation.status).phrase, "content": content},
+        str(operation.status): answered,
         **{str(status): {"description": HTTPStatus(status).phrase, "content": problem} for status in statuses},
     }

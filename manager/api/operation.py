@@ -10,14 +10,15 @@ from pydantic import BaseModel, ValidationError
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from agent_service.errors import BodyTooLarge
 from agent_service.http.body import parse_object, read_body
 from manager.errors import BadRequest
 
 Model = TypeVar("Model", bound=BaseModel)
-Handler = Callable[[Request], Awaitable[Response | ASGIApp]]
+Handler = Callable[[Request], Awaitable[Response | ASGIApp]] | ASGIApp
 
 _MAX_BODY_BYTES = 1024 * 1024
 
@@ -33,13 +34,16 @@ class QueryParameter:
 
 @dataclass(frozen=True)
 class Operation:
-    """`answer` is a model, or a media type where the answer is no JSON object of ours. `problems` are its statuses."""
+    """`answer` is a model, a media type where the answer is no JSON object of ours, or None where it has no body.
+
+    `problems` are its statuses.
+    """
 
     method: str
     path: str
     summary: str
     handler: Handler
-    answer: type[BaseModel] | str
+    answer: type[BaseModel] | str | None
     body: type[BaseModel] | None = None
     status: int = 200
     problems: Sequence[int] = ()
@@ -49,7 +53,7 @@ class Operation:
     """Demands the token, where tokens are on."""
 
 
-def routes_of(operations: Iterable[Operation], guard: Sequence[Middleware]) -> list[BaseRoute]:
+def routes_of(operations: Iterable[Operation], guard: Sequence[Middleware]) -> list[Route]:
     """Starlette's routes; `guard` stands before the guarded ones."""
     return [
         Route(
@@ -67,7 +71,7 @@ async def read_model(request: Request, model: type[Model], *, example: str, may_
 
     Raises `BadRequest` naming every wrong field, or the body reader's refusals.
     """
-    raw = await read_body(request, _MAX_BODY_BYTES)
+    raw = await _read_short(request)
     body = {} if may_be_empty and not raw.strip() else parse_object(raw, example=example)
     try:
         return model.model_validate(body)
@@ -77,6 +81,14 @@ async def read_model(request: Request, model: type[Model], *, example: str, may_
             for issue in error.errors(include_url=False, include_input=False)
         )
         raise BadRequest(f"The body does not fit: {wrong}. Send a JSON object such as {example}.") from error
+
+
+async def _read_short(request: Request) -> bytes:
+    try:
+        return await read_body(request, _MAX_BODY_BYTES)
+    except BodyTooLarge:
+        # This limit is no setting: the advice to raise one would lead nowhere.
+        raise BodyTooLarge(f"The body is over the limit of {_MAX_BODY_BYTES} bytes; send a smaller one.") from None
 
 
 def json_response(model: BaseModel, status: int = 200, **dump: Any) -> Response:

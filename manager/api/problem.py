@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -21,8 +22,10 @@ from manager.errors import (
     BadRequest,
     ConfigError,
     Forbidden,
+    KeyReused,
     ManagerError,
     NotReady,
+    Overloaded,
     PayloadTooLarge,
     StateConflict,
     StoreUnavailable,
@@ -40,6 +43,8 @@ STATUS_OF: dict[type[ManagerError], int] = {
     StateConflict: 409,
     PayloadTooLarge: 413,
     ConfigError: 422,
+    KeyReused: 422,
+    Overloaded: 429,
     AdapterDied: 502,
     NotReady: 503,
     StoreUnavailable: 503,
@@ -79,12 +84,15 @@ def problem_of(error: ManagerError) -> Problem:
 
 def error_response(error: ManagerError) -> Response:
     """The answer to a request that ended in `error`."""
-    headers = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, NotReady) else {}
+    headers = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, NotReady | Overloaded) else {}
     return problem_response(problem_of(error), headers)
 
 
 class Problems:
-    """What the middleware that manager and adapter share answers with."""
+    """What the middleware that manager and adapter share answers with. `log_file`: where tracebacks are."""
+
+    def __init__(self, log_file: Path) -> None:
+        self._log_file = log_file
 
     def response(self, error: Refusal) -> Response:
         """The answer to a request that was refused before it reached an endpoint, or for its body."""
@@ -95,7 +103,7 @@ class Problems:
 
     def internal(self) -> Response:
         """The answer when the manager itself failed."""
-        detail = "The manager failed on this request; logs/manager.log has the traceback under this request id."
+        detail = f"The manager failed on this request; {self._log_file} has the traceback under this request id."
         return problem_response(Problem(title="Internal Server Error", status=500, detail=detail))
 
     def handlers(self) -> dict[type[Exception], ExceptionHandler]:

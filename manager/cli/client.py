@@ -15,9 +15,10 @@ from agent_service.contract import EVENT_STREAM_MEDIA_TYPE, TOKEN_HEADER
 from manager.cli.sse import ServerSentEvent, parse_events
 from manager.cli.target import is_loopback
 from manager.errors import ConfigIssue, ManagerError
-from manager.events import Event
+from manager.events import ACTOR_HEADER, Event
 from manager.supervision.states import AgentAction, Strategy
 from manager.supervision.views import AgentDetail, AgentView
+from manager.telemetry.logs import AgentLog
 from manager.version import __version__
 
 if TYPE_CHECKING:
@@ -41,8 +42,21 @@ class RequestFailed(ManagerError):
         super().__init__(detail)
         self.status = status
 
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same request may succeed later: a manager that starts or stops answers 503."""
+        return self.status == httpx.codes.SERVICE_UNAVAILABLE
 
-class ManagerUnreachable(RequestFailed):
+
+class ConnectionLost(RequestFailed):
+    """The manager did not answer to the end, or not in time."""
+
+    @property
+    def is_passing(self) -> bool:
+        return True
+
+
+class ManagerUnreachable(ConnectionLost):
     """Nobody listens at the URL."""
 
 
@@ -51,13 +65,14 @@ class ManagerClient:
 
     def __init__(self, url: str, *, token: str | None = None, transport: httpx.BaseTransport | None = None) -> None:
         self.url = url
+        self.has_answered = False
         try:
             host = httpx.URL(url).host
         except httpx.InvalidURL as error:
             raise RequestFailed(f"{url} is no URL of a manager ({error}); name the right one with --url.") from None
         self._http = httpx.Client(
             base_url=url,
-            headers={TOKEN_HEADER.encode(): token.encode()} if token else None,
+            headers={ACTOR_HEADER.encode(): b"cli", **({TOKEN_HEADER.encode(): token.encode()} if token else {})},
             timeout=_TIMEOUT,
             transport=transport,
             # A proxy from the environment is for the network outside, never for this machine.
@@ -119,17 +134,26 @@ class ManagerClient:
         with self._stream("POST", _path(agent_id, "execute"), body={"parameters": parameters}) as events:
             yield events
 
-    def logs(self, agent_id: str, lines: int) -> list[str]:
+    def check_ready(self) -> None:
+        """Return when the manager takes work. Raises `RequestFailed` otherwise."""
+        self._object("GET", "/ready")
+
+    def logs(self, agent_id: str, lines: int) -> AgentLog:
         """The agent's newest log lines, oldest first."""
+        if not lines:
+            return AgentLog(lines=[])
         answer = self._object("GET", _path(agent_id, "logs"), query={"lines": lines})
-        return self._parsed(TypeAdapter(list[str]), answer.get("lines"))
+        return self._parsed(TypeAdapter(AgentLog), answer)
 
     def events(self, *, agent_id: str | None, limit: int) -> list[JsonObject]:
         """The newest lifecycle events, oldest first."""
         return self._list("/api/events", "events", {"agent": agent_id, "limit": limit})
 
     def event_stream(self, *, agent_id: str | None, after: int) -> Iterator[JsonObject]:
-        """The lifecycle events after the one with id `after`, as they happen, until the manager ends the stream."""
+        """The lifecycle events after the one with id `after`, as they happen, until the manager ends the stream.
+
+        Raises `ConnectionLost` when it breaks off.
+        """
         with self._stream("GET", "/api/events", query={"agent": agent_id, "after": after}) as events:
             for event in events:
                 yield self._parsed(_JSON_TEXT, event.data)
@@ -209,12 +233,14 @@ class ManagerClient:
                     response.read()
                     self._check(response)
                     raise self._not_understood()
+                self.has_answered = True
                 yield parse_events(response.iter_bytes())
             finally:
                 response.close()
 
     def _check(self, response: httpx.Response) -> None:
         if response.is_success:
+            self.has_answered = True
             return
         answer = _json_of(response)
         detail = answer.get("detail") if isinstance(answer, dict) else None
@@ -243,11 +269,11 @@ class ManagerClient:
                 f"No manager answers at {self.url}; start one with `agent-manager up` or name it with --url."
             ) from None
         except httpx.TimeoutException:
-            raise RequestFailed(
+            raise ConnectionLost(
                 f"The manager at {self.url} did not answer {method} {path} in time; try again or see its output."
             ) from None
         except httpx.HTTPError as error:
-            raise RequestFailed(
+            raise ConnectionLost(
                 f"The connection to the manager at {self.url} broke during {method} {path} ({error}); try again."
             ) from None
 

@@ -11,7 +11,7 @@ from manager.cli.output import printable
 if TYPE_CHECKING:
     from manager.specs.diff import ConfigDiff, FieldChange
 
-_AGENT_EFFECTS = {"live": "takes it over while it runs", "restart": "restarts"}
+_AGENT_EFFECTS = {"live": "takes it over while it runs", "reload": "gets its new definition", "restart": "restarts"}
 _RUNTIME_EFFECTS = {"live": "for the agents that do not set it", "manager_restart": "needs a restart of the manager"}
 
 

@@ -16,6 +16,7 @@ GRACE_SECONDS = 2.0
 """How long an agent may still show the state that it was in before the action."""
 
 _ENDED = frozenset({AgentState.STOPPED, AgentState.FAILED, AgentState.LOST})
+_WITHOUT_PROCESS = _ENDED | {AgentState.BACKOFF}
 
 
 @dataclass(frozen=True)
@@ -87,28 +88,67 @@ class Goal:
         return view.state in _ENDED and (view.state is not self.accepted.state or waited_seconds >= GRACE_SECONDS)
 
 
+@dataclass(frozen=True)
+class ScaleGoal:
+    """An accepted `scale`: so many instances, each of them ready, and none that still drains."""
+
+    agent_id: str
+    instances: int
+
+    def judge(self, view: AgentView | None, waited_seconds: float) -> Outcome | None:
+        """As `Goal.judge`."""
+        if view is None:
+            return self._missed("the manager has lost it")
+        if view.instances_wanted != self.instances:
+            return self._missed(f"somebody wants {view.instances_wanted} now")
+        if view.desired_state is DesiredState.STOPPED:
+            return Outcome(True, f"{self.agent_id}: {self.instances} wanted; it is stopped, `start` starts them")
+        if len(view.instances) == self.instances and _all_serve(view):
+            return Outcome(True, f"{self.agent_id}: {self.instances} of {self.instances} ready")
+        if view.state is AgentState.FAILED:
+            return self._missed(f"it is failed: {why(view)}")
+        return None
+
+    def _missed(self, reason: str) -> Outcome:
+        return Outcome(False, f"{self.agent_id}: scale to {self.instances} not reached, {reason}")
+
+
 def progress(view: AgentView, now: datetime) -> str:
-    """`draining, 3 left, 27 s`, `backoff, next start in 4.0 s`, or the state alone."""
+    """`draining: 3 left, 27 s, SIGKILL in 37 s`, `backoff, next start in 4.0 s`, or the state."""
     if view.state is AgentState.STOPPING:
-        return f"draining, {draining(view, now)}"
+        return f"draining: {draining(view, now)}"
+    if view.state is AgentState.RUNNING and (view.instances_wanted > 1 or len(view.instances) > 1):
+        there = f", {len(view.instances)} there" if len(view.instances) != view.instances_wanted else ""
+        return f"running, {ready_count(view)} of {view.instances_wanted} ready{there}"
     if view.state is AgentState.BACKOFF and view.next_start_at is not None:
         return f"backoff, next start in {duration((view.next_start_at - now).total_seconds())}"
     return str(view.state)
 
 
 def draining(view: AgentView, now: datetime) -> str:
-    """`3 left, 27 s`: the tasks in flight, and the time until they are cancelled."""
-    left = f"{view.in_flight} left"
-    if view.drain_deadline is None:
-        return left
-    return f"{left}, {max((view.drain_deadline - now).total_seconds(), 0):.0f} s"
+    """`3 left, 27 s, SIGKILL in 37 s`: the tasks in flight, until when they may end, and by when the process has."""
+    parts = [f"{view.in_flight} left"]
+    if view.drain_deadline is not None:
+        parts.append(_seconds_until(view.drain_deadline, now))
+    if view.stop_deadline is not None:
+        parts.append(f"SIGKILL in {_seconds_until(view.stop_deadline, now)}")
+    return ", ".join(parts)
+
+
+def ready_count(view: AgentView) -> int:
+    """How many of its instances take requests."""
+    return sum(instance.ready for instance in view.instances) if view.ready else 0
 
 
 def why(view: AgentView) -> str:
-    """Why the agent is as it is: the state's reason, else how its last process ended, else nothing."""
+    """Why the agent is as it is: the state's reason, else how its last process ended where none has followed."""
     if view.state_reason:
         return view.state_reason
-    return view.last_exit.reason if view.last_exit else ""
+    return view.last_exit.reason if view.last_exit and view.state in _WITHOUT_PROCESS else ""
+
+
+def _seconds_until(moment: datetime, now: datetime) -> str:
+    return f"{max((moment - now).total_seconds(), 0):.0f} s"
 
 
 def _serves(view: AgentView) -> bool:
@@ -116,6 +156,12 @@ def _serves(view: AgentView) -> bool:
     if view.desired_state is DesiredState.PAUSED:
         return view.state is AgentState.PAUSED
     return view.state is AgentState.RUNNING and view.ready
+
+
+def _all_serve(view: AgentView) -> bool:
+    if view.desired_state is DesiredState.PAUSED:
+        return view.state is AgentState.PAUSED and not any(instance.draining for instance in view.instances)
+    return all(instance.ready for instance in view.instances)
 
 
 def _process(view: AgentView) -> tuple[object, ...]:

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from manager.cli.following import follow as follow_manager
 from manager.cli.log_lines import new_lines, rendered
 from manager.cli.options import AgentsArgument, AsJson, Follow, Url
 from manager.cli.output import print_error, print_json_line, print_line
-from manager.cli.session import Session, session_of
+from manager.cli.session import session_of
 
 if TYPE_CHECKING:
     from manager.cli.client import ManagerClient
 
 FOLLOWED_LINES = 1000
-POLL_SECONDS = 1.0
+MOST_LINES = 10_000
+"""As many as the manager answers; asked for where fewer leave a gap, as after its restart."""
 
 Lines = Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the newest lines, of each agent.")]
 
@@ -31,12 +33,11 @@ def logs(
 ) -> None:
     """Print agents' logs: of those named, else of all. JSON is one object per line."""
     session = session_of(context)
+    chosen = list(dict.fromkeys(ids or []))
+    if follow:
+        follow_manager(session, url, _Follower(chosen, lines, as_json).read)
     with session.connect(url) as manager:
-        chosen = list(dict.fromkeys(ids or []))
-        if follow:
-            _Follower(manager, chosen, lines, as_json).run(session)
-        else:
-            _print_once(manager, chosen or _all_ids(manager), lines, as_json)
+        _print_once(manager, chosen or _all_ids(manager), lines, as_json)
 
 
 def _all_ids(manager: ManagerClient) -> list[str]:
@@ -45,11 +46,13 @@ def _all_ids(manager: ManagerClient) -> list[str]:
 
 def _print_once(manager: ManagerClient, ids: Sequence[str], count: int, as_json: bool) -> None:
     for agent_id in ids:
-        lines = manager.logs(agent_id, count) if count else []
+        log = manager.logs(agent_id, count)
         if as_json:
-            print_json_line({"agent_id": agent_id, "lines": lines})
+            print_json_line({"agent_id": agent_id, **log.model_dump(exclude_none=True)})
         else:
-            _print_lines(agent_id, lines, named=len(ids) > 1)
+            _print_lines(agent_id, log.lines, named=len(ids) > 1)
+        if log.note:
+            print_error(log.note)
 
 
 def _print_lines(agent_id: str, lines: Sequence[str], *, named: bool) -> None:
@@ -60,29 +63,35 @@ def _print_lines(agent_id: str, lines: Sequence[str], *, named: bool) -> None:
 class _Follower:
     """Asks for the newest lines again and again, and prints those that were not there before."""
 
-    def __init__(self, manager: ManagerClient, ids: Sequence[str], count: int, as_json: bool) -> None:
-        self._manager = manager
+    def __init__(self, ids: Sequence[str], count: int, as_json: bool) -> None:
         self._ids = ids
         self._count = count
         self._as_json = as_json
         self._seen: dict[str, list[str]] = {}
+        self._noted: dict[str, str | None] = {}
 
-    def run(self, session: Session) -> None:
-        while True:
-            for agent_id in self._ids or _all_ids(self._manager):
-                self._print_news(agent_id)
-            session.sleep(POLL_SECONDS)
+    def read(self, manager: ManagerClient) -> None:
+        """Ask once for each agent."""
+        for agent_id in self._ids or _all_ids(manager):
+            log = manager.logs(agent_id, max(FOLLOWED_LINES, self._count))
+            self._print_news(manager, agent_id, log.lines)
+            if log.note and log.note != self._noted.get(agent_id):
+                print_error(log.note)
+            self._noted[agent_id] = log.note
 
-    def _print_news(self, agent_id: str) -> None:
-        now = self._manager.logs(agent_id, max(FOLLOWED_LINES, self._count))
+    def _print_news(self, manager: ManagerClient, agent_id: str, now: list[str]) -> None:
         before = self._seen.get(agent_id)
-        self._seen[agent_id] = now
         if before is None:
+            self._seen[agent_id] = now
             self._print(agent_id, now[len(now) - self._count :] if self._count < len(now) else now)
             return
         news, gapless = new_lines(before, now)
         if not gapless:
+            now = manager.logs(agent_id, MOST_LINES).lines
+            news, gapless = new_lines(before, now)
+        if not gapless:
             print_error(f"{agent_id}: lines may be missing here; its log file has them.")
+        self._seen[agent_id] = now
         self._print(agent_id, news)
 
     def _print(self, agent_id: str, lines: Sequence[str]) -> None:

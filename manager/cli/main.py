@@ -20,7 +20,7 @@ RootUrl = Annotated[
     typer.Option(
         "--url",
         metavar="URL",
-        help="The manager to talk to; else AGENT_MANAGER_URL, else the config's managerUrl.",
+        help="The manager to talk to; else AGENT_MANAGER_URL, else the one running here, else the config's managerUrl.",
         show_default=False,
     ),
 ]

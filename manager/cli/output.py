@@ -47,9 +47,11 @@ def printable(text: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`0.4 s`, `27 s`, `3 min`, `5 h 12 min`, `2 d 3 h`."""
+    """`40 ms`, `1.4 s`, `27 s`, `3 min`, `5 h 12 min`, `2 d 3 h`."""
+    if (milliseconds := max(0, round(seconds * 1000))) < 1000:
+        return f"{milliseconds} ms"
     if seconds < 10:
-        return f"{max(seconds, 0):.1f} s"
+        return f"{seconds:.1f} s"
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = int(seconds // 60)

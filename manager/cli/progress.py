@@ -9,8 +9,9 @@ from typing import Self
 from rich.live import Live
 from rich.text import Text
 
-from manager.cli.goals import progress
+from manager.cli.goals import progress, ready_count
 from manager.cli.output import make_console, print_error
+from manager.supervision.states import AgentState
 from manager.supervision.views import AgentView
 
 
@@ -45,7 +46,12 @@ class Progress:
             return
         for view in views:
             # A countdown is no news.
-            news = (view.state, view.in_flight)
+            news = (view.state, view.in_flight, _instances(view))
             if self._said.get(view.id) != news:
                 self._said[view.id] = news
                 print_error(lines[view.id])
+
+
+def _instances(view: AgentView) -> tuple[int, int] | None:
+    """What `progress` shows of them; those that end while the agent stops, it does not show."""
+    return (ready_count(view), len(view.instances)) if view.state is AgentState.RUNNING else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.text import Text
@@ -14,7 +15,7 @@ from manager.cli.target import shown
 from manager.clock import Clock
 from manager.events import Event, EventKind
 from manager.supervision.states import AgentState
-from manager.supervision.views import AgentView
+from manager.supervision.views import AgentView, InstanceView
 from manager.version import __version__
 
 DRAIN_REPEAT_SECONDS = 5.0
@@ -30,18 +31,25 @@ _EXPLAINED = frozenset({AgentState.BACKOFF, AgentState.FAILED, AgentState.UNRESP
 class ConsoleReporter:
     """What a person at `directory` wants to know; every method prints and returns at once.
 
-    `program` is how the command line is called there, `expected_url` the manager that it finds by itself.
+    `program` is how the command line is called there, `expected_url` the manager that it finds by itself; None where
+    it finds this one, wherever it listens.
     """
 
     def __init__(
-        self, console: Console, clock: Clock, *, directory: Path, program: str = "agent-manager", expected_url: str
+        self,
+        console: Console,
+        clock: Clock,
+        *,
+        directory: Path,
+        program: str = "agent-manager",
+        expected_url: str | None,
     ) -> None:
         self._console = console
         self._clock = clock
         self._directory = directory
         self._program = program
         self._expected_url = expected_url
-        self._ready_instances: dict[str, str | None] = {}
+        self._ready_instances: dict[str, set[str]] = {}
         self._example: tuple[str, str] | None = None
         self._drain_said: tuple[list[tuple[str, int]], float] | None = None
 
@@ -55,14 +63,22 @@ class ConsoleReporter:
         """Something happened; `view` is the agent as it is now, None where the event is about none."""
         if event.kind is EventKind.STATE_CHANGED and view is not None:
             self._state_changed(event, view)
+        elif event.kind is EventKind.INSTANCE_REGISTERED and view is not None:
+            self._instance_came(event, view)
         elif event.kind in _SPOKEN_KINDS:
             self._say(event.message, "yellow")
+        if event.kind is EventKind.INSTANCE_ADOPTED and event.agent_id and event.instance_id:
+            # It was ready long before: how long it has been there is not how long it took.
+            self._ready_instances.setdefault(event.agent_id, set()).add(event.instance_id)
 
     def ready(self, url: str, ready: int, total: int) -> None:
         """Every agent that starts by itself is ready or has failed: how to go on from here."""
-        self._say(f"{ready} of {total} agents ready", "bold green" if ready == total else "bold yellow")
+        if total == 0:
+            self._say("No agent is to run now; `start` starts one", "bold yellow")
+        else:
+            self._say(f"{ready} of {total} agents ready", "bold green" if ready == total else "bold yellow")
         self._say(f"  Dashboard  {url.rstrip('/')}/")
-        command = self._program if url == self._expected_url else f"{self._program} --url {url}"
+        command = self._program if self._expected_url in (None, url) else f"{self._program} --url {url}"
         if self._example:
             agent_id, parameters = self._example
             self._say(f"  Try        {command} execute {agent_id} '{parameters}'")
@@ -93,17 +109,30 @@ class ConsoleReporter:
     def _state_changed(self, event: Event, view: AgentView) -> None:
         if view.state is AgentState.STARTING:
             return
-        if view.state is AgentState.RUNNING and self._is_first_ready(view):
+        if view.state is AgentState.RUNNING:
             self._remember_example(view)
-            text = _ready_text(event, view)
+        if came := self._newly_ready(view):
+            self._say_ready(event, view, came)
         else:
-            text = _state_text(event, view)
-        self._say(text, STYLES[view.state])
+            self._say(_state_text(event, view), STYLES[view.state])
 
-    def _is_first_ready(self, view: AgentView) -> bool:
-        before = self._ready_instances.get(view.id)
-        self._ready_instances[view.id] = view.instance_id
-        return before is None or before != view.instance_id
+    def _instance_came(self, event: Event, view: AgentView) -> None:
+        # The first one changes the agent's state, which has its own line; this is for those that join it.
+        if view.id in self._ready_instances:
+            self._say_ready(event, view, self._newly_ready(view))
+
+    def _newly_ready(self, view: AgentView) -> list[InstanceView]:
+        if view.state is not AgentState.RUNNING:
+            return []
+        said = self._ready_instances.get(view.id, set())
+        came = [instance for instance in view.instances if instance.ready and instance.instance_id not in said]
+        still_there = said & {instance.instance_id for instance in view.instances}
+        self._ready_instances[view.id] = still_there | {instance.instance_id for instance in came}
+        return came
+
+    def _say_ready(self, event: Event, view: AgentView, came: list[InstanceView]) -> None:
+        for instance in came:
+            self._say(_ready_text(event, view, instance), STYLES[view.state])
 
     def _remember_example(self, view: AgentView) -> None:
         # A dummy takes any parameters; what another agent takes, only its author knows.
@@ -116,11 +145,12 @@ class ConsoleReporter:
         self._console.print(Text(printable(text), style=style), soft_wrap=True)
 
 
-def _ready_text(event: Event, view: AgentView) -> str:
+def _ready_text(event: Event, view: AgentView, instance: InstanceView) -> str:
     if not view.managed:
-        return f"{view.id} ready at {view.service_url}, started elsewhere"
-    took = f" in {duration((event.at - view.started_at).total_seconds())}" if view.started_at else ""
-    return f"{view.id} ready{took} (pid {view.pid}, port {view.port})"
+        return f"{view.id} ready at {instance.service_url}, started elsewhere"
+    took = f" in {duration((event.at - instance.started_at).total_seconds())}" if instance.started_at else ""
+    port = urlsplit(instance.service_url or "").port
+    return f"{view.id} ready{took} (pid {instance.pid}, port {port})"
 
 
 def _state_text(event: Event, view: AgentView) -> str:

@@ -37,7 +37,7 @@ class Session:
         return cls(os.environ, Path.cwd(), SystemClock(), time.sleep)
 
     def connect(self, url: str | None = None) -> ManagerClient:
-        """A client of the manager that the command line, the environment or the config names."""
+        """A client of the manager that the command line or the environment names, that runs here or is configured."""
         # httpx and the models take a fifth of a second to import: only commands that talk pay for them.
         from manager.cli.client import ManagerClient
 

@@ -10,12 +10,17 @@ from urllib.parse import urlsplit
 
 import typer
 
+from manager.cli.local_manager import local_manager_url
 from manager.errors import ManagerError
+from manager.specs.project import project_directory
 
 CONFIG_PATHS = (Path("config/agents.config.json"), Path("agents.config.json"))
 DEFAULT_URL = "http://127.0.0.1:8000"
-# The second one is the override of the config's `managerUrl`, which the manager itself obeys.
-URL_VARIABLES = ("AGENT_MANAGER_URL", "AGENT_MANAGER_MANAGER_URL")
+URL_VARIABLE = "AGENT_MANAGER_URL"
+# The overrides of the config's `managerUrl` and `stateDirectory`, which the manager itself obeys.
+MANAGER_URL_OVERRIDE = "AGENT_MANAGER_MANAGER_URL"
+STATE_DIRECTORY_OVERRIDE = "AGENT_MANAGER_STATE_DIRECTORY"
+DEFAULT_STATE_DIRECTORY = ".state"
 
 
 def find_config(directory: Path) -> Path | None:
@@ -40,7 +45,9 @@ def shown(path: Path, directory: Path) -> str:
 
 
 def manager_url(named: str | None, environ: Mapping[str, str], directory: Path) -> str:
-    """Base URL of the manager, without a slash at the end: named, else the environment's, else the config's.
+    """Base URL of the manager, without a slash at the end.
+
+    The one named, else the environment's, else that of the manager that holds the state directory, else the config's.
 
     Raises `typer.BadParameter` for a bad named one, `ManagerError` for a bad one from elsewhere.
     """
@@ -55,17 +62,27 @@ def manager_url(named: str | None, environ: Mapping[str, str], directory: Path) 
 
 
 def _configured_url(environ: Mapping[str, str], directory: Path) -> tuple[str, object]:
-    for name in URL_VARIABLES:
-        if environ.get(name):
-            return name, environ[name]
+    if environ.get(URL_VARIABLE):
+        return URL_VARIABLE, environ[URL_VARIABLE]
     path = find_config(directory)
+    runtime = _runtime_in(path, directory) if path else {}
+    state_directory = _state_directory(environ, runtime, project_directory(path) if path else directory)
+    if state_directory and (url := local_manager_url(state_directory)):
+        return f"The address in {shown(state_directory, directory)}", url
+    if environ.get(MANAGER_URL_OVERRIDE):
+        return MANAGER_URL_OVERRIDE, environ[MANAGER_URL_OVERRIDE]
     if path is None:
         return "The default", DEFAULT_URL
-    return f"managerUrl in {shown(path, directory)}", _url_in(path, directory)
+    return f"managerUrl in {shown(path, directory)}", runtime.get("managerUrl", DEFAULT_URL)
 
 
-def _url_in(path: Path, directory: Path) -> object:
-    """`runtime.managerUrl` as written: a request must not depend on the rest of the config being right."""
+def _state_directory(environ: Mapping[str, str], runtime: Mapping[str, object], base: Path) -> Path | None:
+    written = environ.get(STATE_DIRECTORY_OVERRIDE) or runtime.get("stateDirectory", DEFAULT_STATE_DIRECTORY)
+    return base / written if isinstance(written, str) else None
+
+
+def _runtime_in(path: Path, directory: Path) -> dict[str, object]:
+    """`runtime` as written: a request must not depend on the rest of the config being right."""
     try:
         config = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError) as error:
@@ -73,7 +90,7 @@ def _url_in(path: Path, directory: Path) -> object:
             f"{shown(path, directory)} cannot be read for the manager's URL ({error}); correct it or name --url."
         ) from None
     runtime = config.get("runtime") if isinstance(config, dict) else None
-    return runtime.get("managerUrl", DEFAULT_URL) if isinstance(runtime, dict) else DEFAULT_URL
+    return runtime if isinstance(runtime, dict) else {}
 
 
 def _is_url(url: object) -> bool:

@@ -14,7 +14,7 @@ import typer
 from manager.cli.options import ConfigOption
 from manager.cli.output import make_console
 from manager.cli.session import Session, session_of
-from manager.cli.target import is_loopback, manager_url, require_config, shown
+from manager.cli.target import URL_VARIABLE, find_config, is_loopback, manager_url, require_config, shown
 
 if TYPE_CHECKING:
     from manager.settings import RuntimeSettings, Secrets
@@ -71,9 +71,17 @@ def _run(
         session.clock,
         directory=session.directory,
         program=_program(session.directory),
-        expected_url=manager_url(None, session.environ, session.directory),
+        expected_url=_expected_url(session, fleet),
     )
     return run_manager(fleet, secrets, load=load, host=host, port=port, console=reporter)
+
+
+def _expected_url(session: Session, fleet: FleetConfig) -> str | None:
+    """The manager that the command line finds from here; None for this one, by its state directory."""
+    found = find_config(session.directory)
+    if not session.environ.get(URL_VARIABLE) and found is not None and found.absolute() == fleet.path:
+        return None
+    return manager_url(None, session.environ, session.directory)
 
 
 def _load(path: Path, session: Session, *, dummy: bool) -> FleetConfig:

@@ -239,8 +239,14 @@ def test_a_lost_connection_is_told_and_caught_up_when_the_manager_is_back(
     expect(banner).to_be_hidden()
     first.stop()
     expect(banner).to_be_visible()
+    expect(banner).to_have_text(re.compile(r"What you see is from \d\d:\d\d:\d\d\.$"))
+    assert re.search(r"is from \d\d:\d\d:\d\d\.$", banner.inner_text())
+    page.get_by_role("button", name="Stop planner").click()
+    expect(page.locator("#outcome-planner")).to_contain_text("No answer.")
+    page.locator("#parameters-planner").focus()
     serve(view("planner", AgentState.PAUSED), view("extra"), port=first.port)
     expect(banner).to_be_hidden()
+    expect(page.locator("#outcome-planner")).to_be_empty()
     expect(page.locator("#summary")).to_contain_text("2 agents: 1 running, 1 paused")
     assert page.locator("#parameters-planner").input_value() == '{"still": "here"}'
     assert page.evaluate(FOCUSED) == "parameters-planner"

@@ -20,6 +20,7 @@ function heard() {
   clearTimeout(announcing);
   announcing = null;
   banner.hidden = true;
+  if (stream.dataset.connection === "lost") document.dispatchEvent(new Event("connection:back"));
   stream.dataset.connection = "live";
 }
 
@@ -27,7 +28,7 @@ function lost() {
   stream.dataset.connection = "lost";
   if (announcing !== null) return;
   announcing = setTimeout(() => {
-    seen.textContent = new Date(lastHeard).toLocaleTimeString();
+    seen.textContent = new Date(lastHeard).toLocaleTimeString([], { hourCycle: "h23" });
     banner.hidden = false;
   }, PATIENCE_MS);
 }

@@ -38,6 +38,7 @@ document.addEventListener("htmx:finally:request", (event) => {
   busyForms.delete(form);
   if (!response) {
     tell(outcome, "No answer.", "The manager could not be reached; try again when the connection is back.");
+    outcome.firstChild.dataset.until = "connection:back";
   } else if (outcome.querySelector(".accepted")) {
     timers.set(outcome, setTimeout(() => outcome.replaceChildren(), OUTCOME_MS));
   }
@@ -54,6 +55,10 @@ function tell(outcome, title, detail) {
   told.append(strong, " ", detail);
   outcome.replaceChildren(told);
 }
+
+document.addEventListener("connection:back", ({ type }) => {
+  for (const told of document.querySelectorAll(`[data-until="${type}"]`)) told.remove();
+});
 
 // A disabled or removed button has lost the keyboard's place: give it back, in the same row.
 function keepFocus(row, pressed) {

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from manager.registry.circuit import CircuitState
 from manager.supervision.states import AgentState, DesiredState
 from manager.supervision.views import LastExit
 from tests.unit.web.fakes import NOW, instance, view
@@ -76,6 +77,19 @@ def test_a_setback_of_an_agent_that_serves_stands_out(state: AgentState, reason:
     assert (row.reason, row.note_tone) == (reason, tone)
 
 
+@pytest.mark.parametrize(
+    ("circuit", "text", "tone"),
+    [
+        (CircuitState.CLOSED, None, Tone.GOOD),
+        (CircuitState.OPEN, "does not answer", Tone.WARN),
+        (CircuitState.HALF_OPEN, "does not answer, being tried", Tone.WARN),
+    ],
+)
+def test_an_agent_that_does_not_answer_stands_out(circuit: CircuitState, text: str | None, tone: Tone) -> None:
+    row = agent_row(view(circuit=circuit), NOW)
+    assert (row.circuit, row.note_tone) == (text, tone)
+
+
 def test_a_kill_tells_how_many_processes_it_ends() -> None:
     assert agent_row(view(instances=[instance()]), NOW).processes == 1
     assert agent_row(view(instances=[instance(1), instance(2)]), NOW).processes == 2
@@ -83,11 +97,16 @@ def test_a_kill_tells_how_many_processes_it_ends() -> None:
 
 def test_a_stopping_agent_tells_how_many_tasks_and_seconds_are_left() -> None:
     stopping = view(
-        state=AgentState.STOPPING, in_flight=2, queued=1, drain_deadline=NOW + timedelta(seconds=26, milliseconds=400)
+        state=AgentState.STOPPING,
+        in_flight=2,
+        queued=1,
+        drain_deadline=NOW + timedelta(seconds=26, milliseconds=400),
+        stop_deadline=NOW + timedelta(seconds=31, milliseconds=400),
     )
     row = agent_row(stopping, NOW)
     assert row.draining == 3
     assert row.drain_left is not None and row.drain_left.text == "27 s"
+    assert row.kill_left is not None and row.kill_left.text == "32 s"
 
 
 def test_a_deadline_that_is_left_over_is_not_told_of_a_running_agent() -> None:

@@ -71,7 +71,7 @@ class Service:
         supervisor = Supervisor(config.agents)
         bus = EventBus(FakeClock())
         reloader = Reloader(config, supervisor, self._load, bus, is_ready=lambda: self.ready)
-        problems = Problems()
+        problems = Problems(Path("logs/manager.log"))
         guard = Middleware(TokenGuard, tokens=("t",), problems=problems)
         operations = ConfigEndpoints(reloader).operations()
         return Starlette(routes=routes_of(operations, [guard]), exception_handlers=problems.handlers())
@@ -150,5 +150,5 @@ def test_the_answers_are_described() -> None:
     schemas = described["components"]["schemas"]
     assert set(schemas["ConfigDiff"]["properties"]) == {"added", "removed", "changed", "reordered", "runtime"}
     assert "effect" in schemas["AgentChange"]["properties"]
-    assert set(described["paths"]["/api/config/reload"]["post"]["responses"]) == {"202", "401", "422", "503"}
+    assert set(described["paths"]["/api/config/reload"]["post"]["responses"]) == {"202", "400", "401", "422", "503"}
     json.dumps(described)

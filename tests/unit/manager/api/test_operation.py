@@ -9,8 +9,11 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.types import Message
 
+from agent_service.errors import BodyTooLarge
+from manager.api.agents import AgentActionRequest
 from manager.api.operation import read_model, whole_number
 from manager.errors import BadRequest
+from manager.supervision.states import AgentAction
 
 
 class Sized(BaseModel):
@@ -45,3 +48,17 @@ def test_a_body_that_does_not_fit_is_refused_with_every_wrong_field_and_an_examp
 def test_a_body_that_fits_is_read() -> None:
     read = asyncio.run(read_model(request(body=b'{"size": 3, "name": "n"}'), Sized, example="{}"))
     assert read == Sized(size=3, name="n")
+
+
+def test_a_wrong_action_is_told_all_the_right_ones_and_nothing_else() -> None:
+    with pytest.raises(BadRequest) as refused:
+        asyncio.run(read_model(request(body=b'{"action": "fly"}'), AgentActionRequest, example="{}"))
+    words = ", ".join(f"'{action}'" for action in AgentAction)
+    assert f"action: Input should be {words} or 'scale'." in refused.value.detail
+    assert "literal" not in refused.value.detail
+
+
+def test_a_limit_that_is_no_setting_is_not_advised_to_be_raised() -> None:
+    with pytest.raises(BodyTooLarge) as refused:
+        asyncio.run(read_model(request(body=b" " * (1024 * 1024 + 1)), Sized, example="{}"))
+    assert str(refused.value) == "The body is over the limit of 1048576 bytes; send a smaller one."

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from manager import errors
-from manager.api.problem import STATUS_OF, error_response, problem_of, status_of
-from manager.errors import AdapterDied, ConfigError, ConfigIssue, ManagerError, NotReady, StateConflict
+from manager.api.problem import STATUS_OF, Problems, error_response, problem_of, status_of
+from manager.errors import AdapterDied, ConfigError, ConfigIssue, ManagerError, NotReady, Overloaded, StateConflict
 
 # These end the process or the start of one; no request ever sees them.
-NEVER_OVER_HTTP = {errors.SpawnFailed, errors.StateDirectoryBusy}
+NEVER_OVER_HTTP = {errors.SpawnFailed, errors.StartImpossible, errors.StateDirectoryBusy}
 
 
 def test_every_error_that_a_request_can_meet_has_a_status() -> None:
@@ -41,6 +42,15 @@ def test_a_problem_names_agent_and_state_and_leaves_out_what_is_unknown() -> Non
     assert "agent_id" not in problem_of(StateConflict("x")).model_dump(exclude_none=True)
 
 
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(Overloaded("Full.", retry_after_seconds=7), 429), (NotReady("Not yet.", retry_after_seconds=7), 503)],
+)
+def test_who_may_try_again_is_told_when(error: ManagerError, status: int) -> None:
+    response = error_response(error)
+    assert (response.status_code, response.headers["retry-after"]) == (status, "7")
+
+
 def test_a_wrong_config_is_told_error_by_error() -> None:
     issues = [ConfigIssue("agents[0].id", '"A"', "lower case is allowed"), ConfigIssue("extra", "a key", "remove it")]
     document = json.loads(bytes(error_response(ConfigError("agents.config.json", issues)).body))
@@ -59,3 +69,8 @@ def test_what_may_be_tried_again_says_when() -> None:
 @pytest.mark.parametrize("kind", sorted(STATUS_OF, key=lambda kind: kind.__name__))
 def test_statuses_are_errors(kind: type[ManagerError]) -> None:
     assert 400 <= STATUS_OF[kind] < 600
+
+
+def test_the_managers_own_failure_names_the_log_that_is_configured() -> None:
+    answer = Problems(Path("/var/log/fleet/manager.log")).internal()
+    assert "/var/log/fleet/manager.log has the traceback" in json.loads(bytes(answer.body))["detail"]

@@ -147,10 +147,37 @@ def agent_row(agent_id: str = "planner", **changes: Any) -> dict[str, Any]:
         "tasks_failed": 1,
         "current_task": None,
         "drain_deadline": None,
+        "stop_deadline": None,
+        "instances_wanted": 1,
+        "instances": None,
         "cpu_percent": None,
         "rss_bytes": None,
         "metadata": {},
         "actions": ["pause", "stop", "restart", "kill"],
+    }
+    assert changes.keys() <= row.keys()
+    row |= changes
+    if row["instances"] is None:
+        row["instances"] = [instance_row(**{key: row[key] for key in INSTANCE_KEYS})] if row["instance_id"] else []
+    return row
+
+
+INSTANCE_KEYS = ("instance_id", "pid", "service_url", "ready", "started_at", "last_heartbeat_at", "in_flight")
+
+
+def instance_row(instance_id: str, **changes: Any) -> dict[str, Any]:
+    """A ready instance as the API lists it, but for `changes`."""
+    row = {
+        "instance_id": instance_id,
+        "pid": 123,
+        "service_url": "http://127.0.0.1:8100",
+        "ready": True,
+        "draining": False,
+        "started_at": "2026-01-02T11:59:00.000Z",
+        "last_heartbeat_at": "2026-01-02T11:59:59.000Z",
+        "in_flight": 0,
+        "cpu_percent": None,
+        "rss_bytes": None,
     }
     assert changes.keys() <= row.keys()
     return row | changes
@@ -176,6 +203,7 @@ class Builders:
     refuse_connection = staticmethod(refuse_connection)
     event_stream = staticmethod(event_stream)
     row = staticmethod(agent_row)
+    instance = staticmethod(instance_row)
     stopped = staticmethod(stopped_row)
 
     @staticmethod

@@ -22,7 +22,7 @@ def test_stop_waits_and_says_who_is_still_busy(cli: Any, make: Any) -> None:
     cli.manager.on(action_of("planner"), make.row(**STOPPING))
     result = cli("stop", "planner", "--reason", "upgrade", "--timeout", "27")
     assert (result.exit_code, result.stdout) == (0, "planner stopped\n")
-    assert result.stderr == "planner: draining, 2 left, 27 s\nplanner: draining, 1 left, 27 s\n"
+    assert result.stderr == "planner: draining: 2 left, 27 s\nplanner: draining: 1 left, 27 s\n"
     body = {"action": "stop", "reason": "upgrade", "timeout_seconds": 27.0}
     assert cli.manager.bodies(action_of("planner")) == [body]
 
@@ -92,6 +92,17 @@ def test_json_is_the_rows_of_those_who_accepted(cli: Any, make: Any) -> None:
 def test_wrong_usage(cli: Any, arguments: list[str]) -> None:
     result = cli(*arguments)
     assert (result.exit_code, cli.manager.requests) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["stop"], "name the agents' ids, or say --all for every agent."),
+        (["stop", "a", "--all"], "name the agents' ids or say --all, not both."),
+    ],
+)
+def test_wrong_usage_says_what_to_do(cli: Any, arguments: list[str], sentence: str) -> None:
+    assert sentence in cli(*arguments).stderr
 
 
 def test_ctrl_c_ends_the_waiting_and_nothing_else(cli: Any, make: Any) -> None:

@@ -16,8 +16,8 @@ def test_ps_shows_a_line_per_agent(cli: Any, make: Any) -> None:
     assert result.exit_code == 0
     table = [line.split() for line in result.stdout.splitlines()]
     assert table[0] == "ID STATE READY PID PORT UPTIME RESTARTS IN FLIGHT LAST EXIT / WHY".split()
-    assert table[1] == "planner running yes 123 8100 60 s 2 4 killed by signal 9".split()
-    assert table[2] == "echo stopped no - - - 0 0 -".split()
+    assert table[1] == "planner running 1/1 123 8100 60 s 2 4 killed by signal 9".split()
+    assert table[2] == "echo stopped 0/1 - - - 0 0 -".split()
 
 
 def test_a_long_reason_is_neither_wrapped_nor_padded(cli: Any, make: Any) -> None:
@@ -58,7 +58,7 @@ def test_status_shows_facts_and_the_newest_events(cli: Any, make: Any) -> None:
     detail = make.row(description="Plans.") | {"spec": {"port": 8100}, "events": events}
     cli.manager.on(f"{LIST}/planner", detail)
     lines = cli("status", "planner").stdout.splitlines()
-    facts = {name.strip(): value.strip() for name, value in (line.split(":", 1) for line in lines[:14])}
+    facts = {name.strip(): value.strip() for name, value in (line.split(":", 1) for line in lines[:15])}
     assert facts["id"] == "planner"
     assert facts["description"] == "Plans."
     assert facts["url"] == "http://127.0.0.1:8100"
@@ -67,6 +67,56 @@ def test_status_shows_facts_and_the_newest_events(cli: Any, make: Any) -> None:
     assert facts["why"] == "-"
     assert lines[-2].endswith("event 1 (by ada, because: upgrade)")
     assert lines[-1].endswith("planner crashed")
+
+
+def test_ps_counts_the_instances_and_shows_the_uptime_of_the_oldest(cli: Any, make: Any) -> None:
+    instances = [
+        make.instance("one", started_at="2026-01-02T11:00:00Z"),
+        make.instance("two"),
+        make.instance("three", ready=False, started_at="2026-01-02T11:59:59Z"),
+    ]
+    cli.manager.on(LIST, make.listing(make.row(instances=instances, instances_wanted=3)))
+    assert cli("ps").stdout.splitlines()[1].split() == "planner running 2/3 123 8100 1 h 0 min 0 0 -".split()
+
+
+def test_ps_shows_how_long_a_drain_may_take(cli: Any, make: Any) -> None:
+    stopping = make.row(
+        state="stopping",
+        state_reason="stop by ada",
+        in_flight=3,
+        drain_deadline="2026-01-02T12:00:27Z",
+        stop_deadline="2026-01-02T12:00:37Z",
+    )
+    cli.manager.on(LIST, make.listing(stopping))
+    assert cli("ps").stdout.rstrip().endswith("  3 left, 27 s, SIGKILL in 37 s; stop by ada")
+
+
+def test_status_shows_each_instance(cli: Any, make: Any) -> None:
+    instances = [
+        make.instance("one", draining=True, ready=False, in_flight=2),
+        make.instance("two", pid=456, cpu_percent=12.34, rss_bytes=3 * 2**20, service_url="http://127.0.0.1:8101"),
+    ]
+    detail = make.row(instances=instances, instances_wanted=2) | {"spec": None, "events": []}
+    cli.manager.on(f"{LIST}/planner", detail)
+    lines = cli("status", "planner").stdout.splitlines()
+    start = lines.index("Instances:")
+    assert lines[start + 1].split() == "INSTANCE STATE PID URL UPTIME IN FLIGHT CPU MEMORY".split()
+    assert lines[start + 2].split() == "one draining 123 http://127.0.0.1:8100 60 s 2 - -".split()
+    assert lines[start + 3].split() == "two ready 456 http://127.0.0.1:8101 60 s 0 12.3 % 3.0 MiB".split()
+
+
+@pytest.mark.parametrize(
+    ("row", "why", "last_exit"), [("row", "-", "killed by signal 9, 2026"), ("stopped", "killed by signal 9", "-")]
+)
+def test_the_last_exit_is_the_reason_only_where_nothing_followed(
+    cli: Any, make: Any, row: str, why: str, last_exit: str
+) -> None:
+    detail = getattr(make, row)(last_exit=CRASHED) | {"spec": None, "events": []}
+    cli.manager.on(f"{LIST}/planner", detail)
+    lines = cli("status", "planner").stdout.splitlines()
+    facts = {name.strip(): value.strip() for name, value in (line.split(":", 1) for line in lines[:15])}
+    assert facts["why"] == why
+    assert facts["last exit"].startswith(last_exit)
 
 
 def test_status_json_is_the_apis_own_answer(cli: Any, make: Any) -> None:

@@ -134,6 +134,20 @@ def test_a_url_with_a_path_is_kept_in_front() -> None:
     assert seen == ["/fleet/api/agent-services"]
 
 
+def test_whoever_asks_by_command_line_says_so() -> None:
+    seen: list[httpx.Headers] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers)
+        return httpx.Response(200, json={"agents": []})
+
+    with client(handler) as manager, client(handler, token="s3cret") as trusted:
+        manager.agents()
+        trusted.agents()
+    assert [headers["x-actor"] for headers in seen] == ["cli", "cli"]
+    assert [headers.get("x-manager-token") for headers in seen] == [None, "s3cret"]
+
+
 def test_an_action_says_only_what_was_given(make: Any) -> None:
     bodies: list[bytes] = []
 

@@ -65,3 +65,10 @@ def test_no_config_anywhere_names_the_remedy(cli: Any) -> None:
     result = cli("config", "check")
     assert result.exit_code == 1
     assert "write one with `agent-manager init` or name it" in result.stderr
+
+
+def test_a_config_that_is_not_there_is_not_answered_with_an_option_that_the_command_lacks(cli: Any) -> None:
+    result = cli("config", "check", "gone.json")
+    assert result.exit_code == 1
+    assert "found no such file; put a config there; `agent-manager init` writes a first one" in result.stderr
+    assert "--config" not in result.stderr

@@ -29,8 +29,8 @@ def test_down_waits_until_nobody_answers_and_says_who_is_busy(cli: Any, make: An
     cli.manager.on(SHUTDOWN, {"status": "stopping"})
     cli.manager.on(LIST, make.listing(make.row(), busy), make.problem(503, "Stopping."), make.refuse_connection)
     result = cli("down")
-    assert (result.exit_code, result.stderr) == (0, "planner: draining, 1 left, 30 s\n")
-    assert result.stdout == "The manager at http://127.0.0.1:8000 has ended after 0.4 s\n"
+    assert (result.exit_code, result.stderr) == (0, "planner: draining: 1 left, 30 s\n")
+    assert result.stdout == "The manager at http://127.0.0.1:8000 has ended after 400 ms\n"
 
 
 @pytest.mark.parametrize("ends_as", ["gone", "zombie"])

@@ -21,6 +21,12 @@ def test_the_newest_events_oldest_first(cli: Any, make: Any) -> None:
     assert cli.manager.queries(EVENTS) == [{"agent": "planner", "limit": "2"}]
 
 
+def test_an_event_does_not_tell_twice_who_asked(cli: Any, make: Any) -> None:
+    asked = make.event(2, message="cli asked planner to stop", actor="cli", reason=None)
+    cli.manager.on(EVENTS, {"events": [asked]})
+    assert cli("events").stdout.endswith("  planner          cli asked planner to stop\n")
+
+
 def test_json_is_the_apis_own_answer(cli: Any, make: Any) -> None:
     answer = {"events": [make.event(1) | {"kind": "a_later_kind"}]}
     cli.manager.on(EVENTS, answer)
@@ -53,11 +59,35 @@ def test_following_as_json_is_an_event_per_line(cli: Any, make: Any) -> None:
     assert [json.loads(line) for line in lines] == [make.event(1), make.event(2)]
 
 
-def test_following_ends_in_one_sentence_when_the_manager_is_gone(cli: Any, make: Any) -> None:
-    cli.manager.on(EVENTS, {"events": []}, make.event_stream(sse(make, 1)), make.refuse_connection)
+def test_following_a_manager_that_is_not_there_is_one_sentence(cli: Any, make: Any) -> None:
+    cli.manager.on(EVENTS, make.refuse_connection)
     result = cli("events", "-f")
     assert result.exit_code == 1
     assert result.stderr.startswith("No manager answers at http://127.0.0.1:8000;")
+
+
+def test_following_waits_for_a_manager_that_restarts_and_goes_on_after_the_last_event(cli: Any, make: Any) -> None:
+    cli.manager.on(EVENTS, {"events": [make.event(1)]}, make.event_stream(sse(make, 2)), make.refuse_connection)
+    cli.manager.on(EVENTS, make.event_stream(sse(make, 3)))
+    starting = make.problem(503, "The manager is starting.")
+    cli.manager.on("GET /ready", make.refuse_connection, starting, make.refuse_connection, {"status": "ready"})
+    cli.clock.interrupt_at = 6
+    result = cli("events", "-f")
+    assert result.exit_code == 130
+    assert [line.split()[-1] for line in result.stdout.splitlines()] == ["1", "2", "3"]
+    assert result.stderr.splitlines()[:2] == [
+        "The manager at http://127.0.0.1:8000 is away; trying again until it is back.",
+        "The manager at http://127.0.0.1:8000 is back.",
+    ]
+    assert cli.manager.queries(EVENTS)[-1]["after"] == "2"
+    # A pause after the first stream, then the waits, each twice the one before.
+    assert cli.clock.seconds == 1 + 0.5 + 1 + 2 + 4
+
+
+def test_a_refusal_that_waiting_does_not_mend_ends_the_following(cli: Any, make: Any) -> None:
+    cli.manager.on(EVENTS, {"events": [make.event(1)]}, make.problem(401, "The token is wrong."))
+    result = cli("events", "-f")
+    assert (result.exit_code, result.stderr) == (1, "The token is wrong.\n")
 
 
 def test_an_event_that_cannot_be_read_is_one_sentence(cli: Any, make: Any) -> None:

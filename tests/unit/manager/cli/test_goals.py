@@ -43,7 +43,13 @@ STARTING = {"state": "starting", "ready": False}
         ("kill", {}, {}, SUCCESSOR, "planner killed"),
         ("restart", {}, STOPPING | {"desired_state": "running"}, SUCCESSOR, "planner restarted (pid 123 → 456)"),
         ("restart", PAUSED, PAUSED, PAUSED | SUCCESSOR, "planner restarted (pid 123 → 456)"),
-        ("restart", {}, {}, {"started_at": "2026-01-02T12:00:00Z"}, "planner restarted (pid 123 → 123)"),
+        (
+            "restart",
+            {"instances": []},
+            {},
+            {"instances": [], "started_at": "2026-01-02T12:00:00Z"},
+            "planner restarted (pid 123 → 123)",
+        ),
     ],
 )
 def test_reached(make: Any, action: str, before: Any, accepted: Any, now: Any, sentence: str) -> None:
@@ -96,7 +102,9 @@ def test_a_state_that_the_agent_was_in_before_is_believed_after_a_grace_period(m
 
 def test_progress_counts_what_is_left_and_until_when(make: Any) -> None:
     drain = STOPPING | {"in_flight": 3, "drain_deadline": "2026-01-02T12:00:27Z"}
-    assert progress(make.view(**drain), NOW) == "draining, 3 left, 27 s"
+    assert progress(make.view(**drain), NOW) == "draining: 3 left, 27 s"
+    final = drain | {"stop_deadline": "2026-01-02T12:00:37Z"}
+    assert progress(make.view(**final), NOW) == "draining: 3 left, 27 s, SIGKILL in 37 s"
     assert draining(make.view(**STOPPING), NOW) == "0 left"
     overdue = drain | {"drain_deadline": "2026-01-02T11:59:00Z"}
     assert draining(make.view(**overdue), NOW) == "3 left, 0 s"
@@ -111,6 +119,7 @@ def test_progress_says_when_the_next_start_is_due(make: Any) -> None:
 
 def test_why_prefers_the_states_own_reason(make: Any) -> None:
     last_exit = {"code": None, "signal": 9, "reason": "killed by signal 9", "at": "2026-01-02T11:00:00Z"}
-    assert why(make.view(last_exit=last_exit)) == "killed by signal 9"
+    assert why(make.view(last_exit=last_exit, state="backoff")) == "killed by signal 9"
+    assert why(make.view(last_exit=last_exit)) == ""
     assert why(make.view(last_exit=last_exit, state_reason="crash loop")) == "crash loop"
     assert why(make.view()) == ""

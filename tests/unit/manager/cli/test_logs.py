@@ -73,6 +73,36 @@ def test_following_all_takes_up_agents_that_come_later(cli: Any, make: Any) -> N
     assert cli("logs", "-f").stdout == "a | one\nb | two\n"
 
 
+def test_following_waits_for_a_manager_that_restarts_and_prints_no_line_twice(cli: Any, make: Any) -> None:
+    cli.manager.on(logs_of("planner"), answer("a", "b"), make.refuse_connection, answer("b", "c"))
+    cli.manager.on("GET /ready", {"status": "ready"})
+    cli.clock.interrupt_at = 3
+    result = cli("logs", "planner", "-f")
+    assert (result.exit_code, result.stdout) == (130, "a\nb\nc\n")
+    assert result.stderr.splitlines() == [
+        "The manager at http://127.0.0.1:8000 is away; trying again until it is back.",
+        "The manager at http://127.0.0.1:8000 is back.",
+    ]
+
+
+def test_a_gap_is_closed_with_as_many_lines_as_the_manager_gives(cli: Any) -> None:
+    cli.manager.on(logs_of("planner"), answer("a"), answer("y", "z"), answer("a", "x", "y", "z"))
+    cli.clock.interrupt_at = 2
+    result = cli("logs", "planner", "-f")
+    assert (result.stdout, result.stderr) == ("a\nx\ny\nz\n", "")
+    assert [query["lines"] for query in cli.manager.queries(logs_of("planner"))] == ["1000", "1000", "10000"]
+
+
+def test_what_the_log_cannot_show_is_said_on_stderr_once(cli: Any) -> None:
+    cli.manager.on(logs_of("planner"), answer("a") | {"note": "The log file was deleted."})
+    once = cli("logs", "planner")
+    assert (once.stdout, once.stderr) == ("a\n", "The log file was deleted.\n")
+    as_json = json.loads(cli("logs", "planner", "--json").stdout)
+    assert as_json == {"agent_id": "planner", "lines": ["a"], "note": "The log file was deleted."}
+    cli.clock.interrupt_at = 3
+    assert cli("logs", "planner", "-f").stderr == "The log file was deleted.\n"
+
+
 def test_an_unknown_agent_is_one_sentence(cli: Any, make: Any) -> None:
     cli.manager.on(logs_of("nobody"), make.problem(404, "No agent is called nobody."))
     result = cli("logs", "nobody", "-f")

@@ -51,7 +51,7 @@ def test_starting_names_version_address_and_config(reporter: Reporter) -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"started_at": "2026-01-02T11:59:59.600Z"}, "planner ready in 0.4 s (pid 123, port 8100)"),
+        ({"started_at": "2026-01-02T11:59:59.600Z"}, "planner ready in 400 ms (pid 123, port 8100)"),
         ({"started_at": None}, "planner ready (pid 123, port 8100)"),
         ({"managed": False, "pid": None}, "planner ready at http://127.0.0.1:8100, started elsewhere"),
         ({"state": "paused"}, "planner paused"),
@@ -78,6 +78,32 @@ def test_ready_is_said_once_of_each_instance(reporter: Reporter, make: Any) -> N
     assert "ready in" in reporter.state(make.view())
     assert reporter.state(make.view()) == "planner running\n"
     assert "ready in" in reporter.state(make.view(instance_id="two"))
+
+
+def test_an_instance_that_joins_the_others_has_its_line(reporter: Reporter, make: Any) -> None:
+    def registered(view: Any) -> str:
+        reporter.reporter.event(Event(1, NOW, EventKind.INSTANCE_REGISTERED, "unused", agent_id=view.id), view)
+        return reporter.said()
+
+    one, two = make.instance("one"), make.instance("two", pid=456, service_url="http://127.0.0.1:8101")
+    assert registered(make.view(state="starting", instances=[one])) == ""
+    assert reporter.state(make.view(instances=[one])).endswith("(pid 123, port 8100)\n")
+    assert registered(make.view(instances=[one, two])) == "planner ready in 60 s (pid 456, port 8101)\n"
+    assert registered(make.view(instances=[one, two])) == ""
+
+
+def test_an_instance_that_was_taken_back_is_not_said_to_have_taken_so_long(reporter: Reporter, make: Any) -> None:
+    adopted = Event(1, NOW, EventKind.INSTANCE_ADOPTED, "taken back", agent_id="planner", instance_id="one")
+    reporter.reporter.event(adopted, make.view(state="starting"))
+    assert reporter.said() == "taken back\n"
+    assert reporter.state(make.view()) == "planner running\n"
+    reporter.reporter.ready(URL, 1, 1)
+    assert "execute planner" in reporter.said()
+
+
+def test_with_no_agent_to_run_no_figures_are_made_up(reporter: Reporter) -> None:
+    reporter.reporter.ready(URL, 0, 0)
+    assert reporter.said().startswith("No agent is to run now; `start` starts one\n")
 
 
 def test_a_reason_cannot_drive_the_terminal(reporter: Reporter, make: Any) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,53 @@ def test_a_path_is_shown_as_seen_from_the_directory(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_loopback(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+def hold(state_directory: Path, pid: int, url: str | None = "http://127.0.0.1:4") -> None:
+    state_directory.mkdir(parents=True)
+    (state_directory / "manager.json").write_text(json.dumps({"pid": pid, "url": url}))
+    (state_directory / "manager.lock").touch()
+
+
+@pytest.mark.parametrize(
+    ("runtime", "override", "state_directory"),
+    [
+        ({}, {}, ".state"),
+        ({"stateDirectory": "kept"}, {}, "kept"),
+        ({"stateDirectory": "kept"}, {"AGENT_MANAGER_STATE_DIRECTORY": "var"}, "var"),
+    ],
+)
+def test_a_manager_that_runs_here_is_found_wherever_it_listens(
+    tmp_path: Path, runtime: dict[str, str], override: dict[str, str], state_directory: str
+) -> None:
+    config = tmp_path / "config/agents.config.json"
+    config.parent.mkdir()
+    config.write_text(json.dumps({"runtime": runtime | {"managerUrl": "http://config:3"}}))
+    hold(tmp_path / state_directory, os.getpid())
+    environ = {"AGENT_MANAGER_MANAGER_URL": "http://override:5"} | override
+    with (tmp_path / state_directory / "manager.lock").open("rb"):
+        assert manager_url(None, environ, tmp_path) == "http://127.0.0.1:4"
+        assert manager_url(None, environ | {"AGENT_MANAGER_URL": "http://env:2"}, tmp_path) == "http://env:2"
+    # Its lock is gone: a process with its pid is another one.
+    assert manager_url(None, environ, tmp_path) == "http://override:5"
+    assert manager_url(None, override, tmp_path) == "http://config:3"
+
+
+def test_without_a_config_the_state_directory_is_the_usual_one(tmp_path: Path) -> None:
+    hold(tmp_path / ".state", os.getpid())
+    with (tmp_path / ".state/manager.lock").open("rb"):
+        assert manager_url(None, {}, tmp_path) == "http://127.0.0.1:4"
+
+
+@pytest.mark.parametrize(("pid", "url"), [(2**31 - 1, "http://127.0.0.1:4"), (-1, "http://127.0.0.1:4"), (None, None)])
+def test_a_manager_that_is_gone_or_just_starting_is_not_found(tmp_path: Path, pid: int | None, url: str | None) -> None:
+    hold(tmp_path / ".state", os.getpid() if pid is None else pid, url)
+    with (tmp_path / ".state/manager.lock").open("rb"):
+        assert manager_url(None, {}, tmp_path) == DEFAULT_URL
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"pid": "x", "url": "y"}', '{"pid": 1e400, "url": 3}'])
+def test_a_holder_that_cannot_be_read_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / ".state").mkdir()
+    (tmp_path / ".state/manager.json").write_text(content)
+    assert manager_url(None, {}, tmp_path) == DEFAULT_URL
