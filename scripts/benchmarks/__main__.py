@@ -16,17 +16,22 @@ from pathlib import Path
 import uvloop
 
 from agent_service.forkserver.linux import become_subreaper
-from scripts.benchmarks import hop, recover, start, supervise, tail
+from scripts.benchmarks import agent, forward, heartbeats, hop, recover, scale, start, supervise, tail, tools
 from scripts.benchmarks.daemon import end_descendants
-from scripts.benchmarks.machine import describe
+from scripts.benchmarks.machine import Others, describe
 from scripts.benchmarks.options import BENCH_DIRECTORY, CannotMeasure, Options
 
 BENCHMARKS: dict[str, Callable[[Options], Awaitable[None]]] = {
     "tail": tail.run,
     "hop": hop.run,
+    "forward": forward.run,
     "start": start.run,
     "recover": recover.run,
     "supervise": supervise.run,
+    "scale": scale.run,
+    "heartbeats": heartbeats.run,
+    "tools": tools.run,
+    "agent": agent.run,
 }
 
 
@@ -56,15 +61,17 @@ def main() -> int:
 
 def _measure(arguments: argparse.Namespace) -> int:
     BENCH_DIRECTORY.mkdir(exist_ok=True)
-    print(describe())
+    print(describe(), flush=True)
+    others = Others()
     with tempfile.TemporaryDirectory(dir=BENCH_DIRECTORY, prefix=f"{arguments.name}-") as scratch:
-        options = Options(arguments.runs, arguments.quick, Path(scratch))
+        options = Options(arguments.runs, arguments.quick, Path(scratch), arguments.agents)
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(BENCHMARKS[arguments.name](options))
         finally:
             # Before the directory goes: a process that still runs would write into it.
             end_descendants()
+    print(others.describe())
     return 0
 
 
@@ -74,13 +81,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("name", nargs="?", choices=BENCHMARKS, help="all are listed without it")
     parser.add_argument("--runs", type=_count, metavar="N", help="how often each thing is measured")
+    parser.add_argument("--agents", type=_count, metavar="N", help="supervise, heartbeats: how many agents")
     parser.add_argument("--quick", action="store_true", help="small sizes and few runs: to see that it works")
     return parser
 
 
 def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000")
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 10_000):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 10000")
     return int(text)
 
 

@@ -38,9 +38,9 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         body = b"" if value is None else json.dumps(value).encode()
         head = f"{method} {target} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
-        self._answer = asyncio.get_running_loop().create_future()
         if self._transport.is_closing():
             raise ConnectionResetError("The connection was closed.")
+        self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         return await self._answer
 

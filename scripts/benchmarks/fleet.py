@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from scripts.benchmarks.client import ask, until_answered
 from scripts.benchmarks.ports import free_ports
@@ -13,6 +14,8 @@ from scripts.benchmarks.ports import free_ports
 DUMMY = "dummy"
 # A real graph: its adapter imports LangGraph.
 LANGGRAPH = "agent_service.examples.planner:graph"
+# An agent from data, which has a definition besides.
+REACT = "react"
 
 READY_SECONDS = 300.0
 # Rare enough that asking fifty agents costs few percent of a core.
@@ -27,6 +30,7 @@ class Agent:
     entry_point: str
     port: int
     autostart: bool = False
+    definition: dict[str, Any] | None = None
 
     @property
     def adapter(self) -> tuple[str, ...]:
@@ -35,10 +39,12 @@ class Agent:
         return (sys.executable, "-m", "agent_service", *options)
 
 
-def make_agents(count: int, entry_point: str, *, autostart: bool = False) -> list[Agent]:
+def make_agents(
+    count: int, entry_point: str, *, autostart: bool = False, definition: dict[str, Any] | None = None
+) -> list[Agent]:
     """So many agents, at free ports."""
     ports = enumerate(free_ports(count), 1)
-    return [Agent(f"agent-{number:03}", entry_point, port, autostart) for number, port in ports]
+    return [Agent(f"agent-{number:03}", entry_point, port, autostart, definition) for number, port in ports]
 
 
 async def until_healthy(agents: Sequence[Agent], *, every: float = _READY_EVERY) -> None:

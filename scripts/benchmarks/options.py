@@ -18,11 +18,12 @@ class CannotMeasure(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """`scratch` is an empty directory that is removed afterwards."""
+    """`scratch` is an empty directory that is removed afterwards. `agents`: the size of an idle fleet."""
 
     runs: int | None
     quick: bool
     scratch: Path
+    agents: int | None = None
 
     def size(self, full: T, quick: T) -> T:
         """The one that was asked for."""
@@ -31,6 +32,10 @@ class Options:
     def repeat(self, full: int, quick: int) -> int:
         """How often to measure: `--runs`, or else the benchmark's own number."""
         return self.runs or self.size(full, quick)
+
+    def fleet(self, full: int, quick: int) -> int:
+        """How many idle agents: `--agents`, or else the benchmark's own number."""
+        return self.agents or self.size(full, quick)
 
     def directory(self, name: str) -> Path:
         """A new directory in `scratch`."""

@@ -1,6 +1,6 @@
 """What supervision takes while nothing happens: memory and CPU of the supervisor and of its adapters.
 
-100 idle dummies, then 20 idle LangGraph adapters, under the manager, supervisord and circus. Where adapters are forked
+100 idle dummies, then 50 idle LangGraph adapters, under the manager, supervisord and circus. Where adapters are forked
 by a process other than the manager, that one is shown too: its memory is part of the price.
 """
 
@@ -39,8 +39,8 @@ async def run(options: Options) -> None:
     """Measure each system with each kind of adapter, and print all side by side."""
     peers.install()
     for entry_point, kind, count in (
-        (DUMMY, "dummies", options.size(100, 10)),
-        (LANGGRAPH, "LangGraph adapters", options.size(20, 3)),
+        (DUMMY, "dummies", options.fleet(100, 10)),
+        (LANGGRAPH, "LangGraph adapters", options.fleet(50, 3)),
     ):
         found = {}
         for name in SYSTEMS:

@@ -41,12 +41,15 @@ def execute_path(agent: Agent) -> str:
 
 
 @asynccontextmanager
-async def agent_manager(directory: Path, agents: Sequence[Agent]) -> AsyncIterator[AgentManager]:
-    """A manager of these agents; see `Opener`."""
+async def agent_manager(
+    directory: Path, agents: Sequence[Agent], *, token: str | None = None
+) -> AsyncIterator[AgentManager]:
+    """A manager of these agents; see `Opener`. With a `token` it demands that."""
     (port,) = free_ports(1, besides=[agent.port for agent in agents])
     config = directory / "agents.config.json"
     config.write_text(json.dumps(_config(port, agents)), encoding="utf-8")
-    command = (Path(sys.executable).parent / "agent-manager", "up", "--config", config)
+    environment = () if token is None else ("env", f"MANAGER_TOKEN={token}")
+    command = (*environment, Path(sys.executable).parent / "agent-manager", "up", "--config", config)
     with running(command, directory / "output.log") as pid:
         await until_answered(port, "GET", "/ready", every=CONTROL_EVERY, seconds=CONTROL_SECONDS)
         yield AgentManager(pid, port)
@@ -56,11 +59,14 @@ def _config(port: int, agents: Sequence[Agent]) -> dict[str, Any]:
     return {
         "runtime": {
             "managerUrl": f"http://127.0.0.1:{port}",
-            # So that kills two seconds apart are each a first crash, which supervisord and circus take them for too.
-            "restart": {"healthyAfterSeconds": 1},
+            # So that kills two seconds apart are each a first crash, which supervisord and circus take them for, and
+            # no crash loop, which those do not see.
+            "restart": {"healthyAfterSeconds": 1, "maxCrashes": 1000},
         },
-        "agents": [
-            {"id": agent.id, "entryPoint": agent.entry_point, "port": agent.port, "autostart": agent.autostart}
-            for agent in agents
-        ],
+        "agents": [_agent(agent) for agent in agents],
     }
+
+
+def _agent(agent: Agent) -> dict[str, Any]:
+    entry = {"id": agent.id, "entryPoint": agent.entry_point, "port": agent.port, "autostart": agent.autostart}
+    return entry if agent.definition is None else {**entry, "definition": agent.definition}
