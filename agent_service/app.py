@@ -10,14 +10,16 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from agent_service.contract import AgentSpec
+from agent_service.definition_endpoints import DefinitionEndpoints
 from agent_service.endpoints import Endpoints
 from agent_service.execute import Execute
 from agent_service.http.guards import HostGuard, RequestIds, TokenGuard
 from agent_service.http.parting import Parting, arrived_at
 from agent_service.lifecycle import Lifecycle
 from agent_service.logs import LogReader
+from agent_service.manager_address import ManagerAddress
 from agent_service.problems import Problems
-from agent_service.runtimes.protocol import Runtime
+from agent_service.runtimes.protocol import DefinedRuntime, Runtime
 from agent_service.tasks import Tasks
 
 
@@ -30,14 +32,15 @@ def build_app(
     instance_id: str,
     started_at: datetime,
     read_log: LogReader,
+    manager: ManagerAddress,
     tokens: Collection[str] = (),
     bound_host: str = "127.0.0.1",
     public_port: int | None = None,
 ) -> Starlette:
     """The adapter's HTTP service. Opening and closing the runtime is the caller's, as is the drain.
 
-    `tokens`: those valid for /execute, /action and /logs; none means that no token is asked for. `public_port`: a port
-    that is served besides the own one, and shared with other instances.
+    `tokens`: those valid for all but /health, /info, /status and /metrics; none means that no token is asked for.
+    `public_port`: a port that is served besides the own one, and shared with other instances.
     """
     problems = Problems(spec.id, lifecycle)
     endpoints = Endpoints(
@@ -48,7 +51,13 @@ def build_app(
         started_at=started_at,
         supports_streaming=runtime.supports_streaming,
         read_log=read_log,
+        manager=manager,
+        summary=runtime.summary if isinstance(runtime, DefinedRuntime) else None,
     )
+    definitions = DefinitionEndpoints(runtime, max_bytes=spec.max_body_bytes)
+    if isinstance(runtime, DefinedRuntime):
+        for collector in runtime.collectors:
+            tasks.metrics.registry.register(collector)
     execute = Execute(spec, runtime, tasks, problems, public_port)
     guarded = [Middleware(TokenGuard, tokens=tokens, problems=problems)]
     app = Starlette(
@@ -59,6 +68,11 @@ def build_app(
             Route("/metrics", endpoints.metrics),
             Route("/logs", endpoints.logs, middleware=guarded),
             Route("/action", endpoints.action, methods=["POST"], middleware=guarded),
+            Route("/manager", endpoints.manager, methods=["PUT"], middleware=guarded),
+            Route("/reload", definitions.reload, methods=["POST"], middleware=guarded),
+            Route("/threads", definitions.threads, middleware=guarded),
+            Route("/threads/{thread_id}", definitions.thread, middleware=guarded),
+            Route("/threads/{thread_id}", definitions.forget_thread, methods=["DELETE"], middleware=guarded),
             Route("/execute", execute.endpoint, methods=["POST"], middleware=guarded),
         ],
         middleware=[

@@ -14,9 +14,13 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from agent_service.definition import AgentDefinition
+
 CONTRACT_VERSION = "1.0"
 TOKEN_HEADER = "X-Manager-Token"
 REQUEST_ID_HEADER = "X-Request-ID"
+TASK_ID_HEADER = "X-Task-ID"
+"""On an error: the task had begun, so what it does may have been done in part."""
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 EVENT_STREAM_MEDIA_TYPE = "text/event-stream"
 
@@ -30,6 +34,8 @@ ENV_LOG_FILE = "AGENT_LOG_FILE"
 ENV_INITIAL_STATUS = "AGENT_INITIAL_STATUS"
 ENV_LISTEN_FD = "AGENT_LISTEN_FD"
 ENV_SPEC = "AGENT_SPEC"
+ENV_SPEC_FILE = "AGENT_SPEC_FILE"
+ENV_STATE_DIRECTORY = "AGENT_STATE_DIRECTORY"
 ENV_TOKEN = "MANAGER_TOKEN"
 ENV_TOKEN_PREVIOUS = "MANAGER_TOKEN_PREVIOUS"
 
@@ -105,7 +111,11 @@ class WireModel(BaseModel):
 
 
 class AgentSpec(CamelModel):
-    """All that one adapter needs to know of its agent. Times in seconds."""
+    """All that one adapter needs to know of its agent. Times in seconds.
+
+    `definition`: the agent itself, where its entry point is `react`. `state_directory`: this agent's alone, for what it
+    remembers.
+    """
 
     id: AgentId
     name: str
@@ -118,6 +128,8 @@ class AgentSpec(CamelModel):
     max_queue: int = Field(default=1024, ge=0, le=1_000_000)
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
     cancel_on_disconnect: bool = True
+    definition: AgentDefinition | None = None
+    state_directory: str | None = None
 
 
 class Registration(BaseModel):
@@ -201,6 +213,65 @@ class AgentInfo(WireModel):
     supports_streaming: bool = False
 
 
+class ModelSummary(WireModel):
+    """Which model answers; never its key."""
+
+    provider: str
+    model: str
+    base_url: str | None = None
+
+
+class DefinitionSummary(WireModel):
+    """What an agent from data is made of now. `revision`: how often it was reloaded. `servers`: their health."""
+
+    model: ModelSummary
+    memory: str
+    servers: list[dict[str, Any]]
+    structured_output: bool
+    guardrails: bool
+    revision: int
+
+
+class DefinedAgentInfo(AgentInfo):
+    """Answer of `GET /info` where the agent is described by data."""
+
+    definition: DefinitionSummary
+
+
+class ReloadRequest(WireModel):
+    """Body of the adapter's `POST /reload`: the whole definition, which takes the old one's place."""
+
+    definition: AgentDefinition
+
+
+class ReloadAnswer(WireModel):
+    """What the reload changed, as paths in the definition, and what there is now."""
+
+    changed: list[str]
+    definition: DefinitionSummary
+
+
+class ThreadEntry(WireModel):
+    """One conversation in a list. `updated_at`: its newest step."""
+
+    thread_id: str
+    updated_at: Timestamp
+
+
+class ThreadPage(WireModel):
+    """Answer of `GET /threads`, newest first. `next`: the `before` of the next page; null on the last."""
+
+    threads: list[ThreadEntry]
+    next: str | None = None
+
+
+class Thread(ThreadEntry):
+    """Answer of `GET /threads/{thread_id}`. `unfinished`: its last turn can be resumed."""
+
+    unfinished: bool
+    messages: list[dict[str, Any]]
+
+
 class ExecuteRequest(WireModel):
     """Body of `POST /execute`."""
 
@@ -220,6 +291,12 @@ class ActionRequest(WireModel):
 
     action: AdapterAction
     timeout_seconds: float | None = Field(default=None, ge=0, le=86_400, allow_inf_nan=False)
+
+
+class ManagerLocation(WireModel):
+    """Body of the adapter's `PUT /manager`: where the manager that speaks is to be found from now on."""
+
+    url: ServiceUrl
 
 
 class LogLines(WireModel):

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import datetime
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agent_service.contract import ActionRequest, AdapterAction, AgentInfo, AgentSpec, HealthAnswer, LogLines
+from agent_service.contract import (
+    ActionRequest,
+    AdapterAction,
+    AgentInfo,
+    AgentSpec,
+    DefinedAgentInfo,
+    DefinitionSummary,
+    HealthAnswer,
+    LogLines,
+    ManagerLocation,
+)
 from agent_service.errors import BadRequest, LogUnreadable
 from agent_service.http.body import read_object
 from agent_service.lifecycle import Lifecycle
 from agent_service.logs import LogReader
+from agent_service.manager_address import ManagerAddress
 from agent_service.tasks import Tasks
 
 DEFAULT_LINES = 200
 MAX_LINES = 10_000
 MAX_ACTION_BYTES = 64 * 1024
 ACTION_EXAMPLE = '{"action": "pause"}'
+MANAGER_EXAMPLE = '{"url": "http://127.0.0.1:8000"}'
 
 
 class Endpoints:
@@ -35,8 +48,12 @@ class Endpoints:
         started_at: datetime,
         supports_streaming: bool,
         read_log: LogReader,
+        manager: ManagerAddress,
+        summary: Callable[[], DefinitionSummary] | None = None,
     ) -> None:
+        self._summary = summary
         self._lifecycle = lifecycle
+        self._manager = manager
         self._tasks = tasks
         self._read_log = read_log
         self._info = AgentInfo(
@@ -56,7 +73,9 @@ class Endpoints:
         return _json(HealthAnswer())
 
     async def info(self, request: Request) -> Response:
-        return _json(self._info)
+        if self._summary is None:
+            return _json(self._info)
+        return _json(DefinedAgentInfo(**self._info.model_dump(), definition=self._summary()))
 
     async def status(self, request: Request) -> Response:
         return _json(self._tasks.report())
@@ -65,6 +84,11 @@ class Endpoints:
         asked = parse_action(await read_object(request, MAX_ACTION_BYTES, example=ACTION_EXAMPLE))
         self._lifecycle.act(asked.action, asked.timeout_seconds)
         return _json(self._tasks.report(), status=202)
+
+    async def manager(self, request: Request) -> Response:
+        told = parse_location(await read_object(request, MAX_ACTION_BYTES, example=MANAGER_EXAMPLE))
+        self._manager.move(told.url)
+        return _json(told)
 
     async def logs(self, request: Request) -> Response:
         wanted = parse_lines(request.query_params.get("lines", str(DEFAULT_LINES)))
@@ -96,6 +120,15 @@ def parse_action(body: dict[str, object]) -> ActionRequest:
         raise BadRequest(
             f'"timeout_seconds" must be a number of seconds from 0 to 86400 ({what}); correct it or leave it out.'
         ) from error
+
+
+def parse_location(body: dict[str, object]) -> ManagerLocation:
+    """Where the manager is. Raises `BadRequest`."""
+    try:
+        return ManagerLocation.model_validate(body)
+    except ValidationError as error:
+        what = error.errors(include_url=False)[0]["msg"]
+        raise BadRequest(f'"url" must be that of the manager ({what}); send one such as {MANAGER_EXAMPLE}.') from error
 
 
 def parse_lines(text: str) -> int:

@@ -51,6 +51,12 @@ class ForeignOrigin(Refusal):
     status = 403
 
 
+class NoSuchThread(Refusal):
+    """The agent remembers no such conversation."""
+
+    status = 404
+
+
 class StateConflict(Refusal):
     """The lifecycle does not allow this now."""
 

@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic_core import ErrorDetails, from_json
 
 from agent_service import contract
 from agent_service.contract import AdapterStatus, AgentSpec, InstanceId, ServiceUrl
+from agent_service.definition import complaint
 from agent_service.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"
 
 _SERVICE_URL: TypeAdapter[str] = TypeAdapter(ServiceUrl)
 _INSTANCE_ID: TypeAdapter[str] = TypeAdapter(InstanceId)
+
+# Bytes of a file that holds a spec or a definition.
+MAX_FILE_BYTES = 16 * 1024 * 1024
 
 # Options that are keys of the spec; argv wins over the environment.
 _SPEC_OPTIONS = (
@@ -33,6 +37,7 @@ _SPEC_OPTIONS = (
     "drain_timeout_seconds",
     "max_concurrency",
     "max_queue",
+    "definition",
 )
 
 
@@ -69,6 +74,8 @@ def read_launch(argv: Sequence[str], environ: Mapping[str, str]) -> Launch:
     # Started by the manager it has none, and a forked adapter is spared the megabyte that the parser touches.
     options = vars(_parser().parse_args(argv)) if argv else {}
     base = _base_spec(environ)
+    if state_directory := environ.get(contract.ENV_STATE_DIRECTORY):
+        base["state_directory"] = state_directory
     given = {name: options[name] for name in _SPEC_OPTIONS if name in options}
     if "id" not in base and "id" not in given:
         _parser().error("--id is required: the id of the agent, lower-case letters, digits, - and _")
@@ -91,7 +98,7 @@ def read_launch(argv: Sequence[str], environ: Mapping[str, str]) -> Launch:
         manager_url=manager_url.rstrip("/") if manager_url else None,
         log_file=Path(log_file) if log_file else None,
         initial_status=_initial_status(environ.get(contract.ENV_INITIAL_STATUS, "running")),
-        managed=contract.ENV_SPEC in environ,
+        managed=contract.ENV_SPEC in environ or contract.ENV_SPEC_FILE in environ,
         listen_fd=_listen_fd(environ.get(contract.ENV_LISTEN_FD)),
         token=environ.get(contract.ENV_TOKEN) or None,
         token_previous=environ.get(contract.ENV_TOKEN_PREVIOUS) or None,
@@ -121,7 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--id", help="id of the agent: lower-case letters, digits, - and _")
     add("--name", help="name for people; the id when absent")
     add("--description", help="what the agent does, in a sentence")
-    add("--entry-point", help="dummy (the default) or package.module:attribute")
+    add("--entry-point", help="dummy (the default), package.module:attribute, or react for an agent from data")
+    add("--definition", type=_json_file, metavar="PATH", help="a JSON file with the definition of an agent from data")
     add("--default-model", help="the model that the agent uses, shown by /info")
     add("--metadata", type=_json_object, metavar="JSON", help="a JSON object, shown by /info and told the manager")
     add("--drain-timeout-seconds", type=float, metavar="S", help="how long a stop waits for tasks in flight (30)")
@@ -134,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _json_object(text: str) -> dict[str, Any]:
+def _json_object(text: str | bytes) -> dict[str, Any]:
     try:
         value = from_json(text)
     except ValueError as error:
@@ -142,6 +150,13 @@ def _json_object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError("not a JSON object")
     return value
+
+
+def _json_file(text: str) -> dict[str, Any]:
+    try:
+        return _json_object(_read("--definition", Path(text)))
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _port_option(text: str) -> int:
@@ -152,17 +167,28 @@ def _port_option(text: str) -> int:
 
 
 def _base_spec(environ: Mapping[str, str]) -> dict[str, Any]:
-    text = environ.get(contract.ENV_SPEC)
-    if text is None:
+    name = contract.ENV_SPEC if contract.ENV_SPEC in environ else contract.ENV_SPEC_FILE
+    if name not in environ:
         agent_id = environ.get(contract.ENV_AGENT_ID)
         return {"id": agent_id} if agent_id else {}
+    text = environ[name] if name == contract.ENV_SPEC else _read(name, Path(environ[name]))
     try:
         value = from_json(text)
     except ValueError as error:
-        raise ConfigError(f"{contract.ENV_SPEC} is not valid JSON: {error}.") from error
+        raise ConfigError(f"{name} is not valid JSON: {error}.") from error
     if not isinstance(value, dict):
-        raise ConfigError(f"{contract.ENV_SPEC} is not a JSON object; it must hold an agent's spec.")
+        raise ConfigError(f"{name} is not a JSON object; it must hold an agent's spec.")
     return _spec(value).model_dump(by_alias=False)
+
+
+def _read(name: str, path: Path) -> bytes:
+    """What a file holds that `name` told of. Raises `ConfigError`."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ConfigError(f"{name} is the file {str(path)!r} of more than 16 MiB; make it smaller.")
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{name} is the file {str(path)!r}, which cannot be read ({error.strerror}).") from error
 
 
 def _spec(value: Mapping[str, Any]) -> AgentSpec:
@@ -173,11 +199,13 @@ def _spec(value: Mapping[str, Any]) -> AgentSpec:
 
 
 def _sentence(error: ValidationError) -> str:
-    parts = (
-        f"{'.'.join(map(str, item['loc'])) or 'value'}: {item['msg']}, found {item['input']!r:.100}"
-        for item in error.errors(include_url=False)
-    )
-    return "; ".join(parts)
+    return "; ".join(map(_part, error.errors(include_url=False)))
+
+
+def _part(item: ErrorDetails) -> str:
+    if item["loc"][:1] == ("definition",):
+        return complaint(item)
+    return f"{'.'.join(map(str, item['loc'])) or 'value'}: {item['msg']}, found {item['input']!r:.100}"
 
 
 def _check(kind: TypeAdapter[str], value: str, name: str) -> None:

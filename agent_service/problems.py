@@ -15,7 +15,8 @@ from agent_service.http.problem_response import LingeringResponse, problem_respo
 from agent_service.lifecycle import Lifecycle
 
 _DETAILS = {
-    404: "There is no such address here; see /health, /info, /status, /execute, /action, /logs and /metrics.",
+    404: "There is no such address here; see /health, /info, /status, /execute, /action, /logs, /metrics, "
+    "/reload and /threads.",
     405: "This address does not take {method}; the Allow header names what it takes.",
 }
 

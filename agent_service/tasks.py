@@ -71,10 +71,17 @@ class Job:
             self.answer.set_result(Answer(result, round((self.running_seconds or 0.0) * 1000, 3)))
 
     def fail(self, error: BaseException) -> None:
-        """Answer that the agent's code raised `error`, unless a cancellation was faster."""
-        if not self.answer.done():
+        """Answer that the agent's code raised `error`, unless a cancellation was faster.
+
+        A runtime may refuse by itself: what is wrong with the parameters is no failure of the agent.
+        """
+        if self.answer.done():
+            return
+        if isinstance(error, Refusal) and error.status < 500:
+            self.outcome = Outcome.REJECTED
+        else:
             self.outcome, self.error = Outcome.FAILED, error
-            self._refuse(agent_failure(error))
+        self._refuse(error if isinstance(error, Refusal) else agent_failure(error))
 
     def cancel(self, reason: Refusal) -> None:
         """Answer with `reason` at once and ask the code to end."""
@@ -231,4 +238,6 @@ class Tasks:
             log.info("Task finished", **fields)
         else:
             error = f"{type(job.error).__name__}: {job.error}"
-            log.error("Task finished", **fields, error=error, exc_info=job.error)
+            # A refusal says all that there is to say.
+            trace = None if isinstance(job.error, Refusal) else job.error
+            log.error("Task finished", **fields, error=error, exc_info=trace)

@@ -26,7 +26,7 @@ def only_line(adapter: AdapterProcess) -> dict[str, str]:
         ("no_such_module:agent", "'no_such_module:agent' cannot be imported: there is no module 'no_such_module'"),
         (f"{AGENTS}:nothing", "has no 'nothing'"),
         (f"{AGENTS}:not_callable", "which cannot be run"),
-        ("react", '"react" is not available in this version'),
+        ("react", '"react" needs a definition'),
     ],
 )
 def test_an_unusable_entry_point_is_one_line_and_78(entry_point: str, sentence: str) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
-import httpx
 import pytest
 import typer.main
 from starlette.routing import BaseRoute, Mount, Route
@@ -27,19 +26,20 @@ from agent_service.app import build_app
 from agent_service.contract import AgentSpec
 from agent_service.errors import Refusal
 from agent_service.lifecycle import Lifecycle
+from agent_service.manager_address import ManagerAddress
 from agent_service.metrics import Metrics
 from agent_service.runtimes.dummy import DummyRuntime
 from agent_service.tasks import Tasks
 from manager.api.operation import Operation
 from manager.api.problem import STATUS_OF
 from manager.cli.main import build_app as build_command_line
-from manager.clock import SystemClock
 from manager.events import EventKind
-from manager.supervision.states import HARMLESS, LEGAL_ACTIONS, AgentAction, AgentState, DesiredState
+from manager.supervision.states import HARMLESS, LEGAL_ACTIONS, AgentAction, AgentState
 from manager.telemetry.exposition import Family, parse
+from manager.telemetry.forward_metrics import ForwardMetrics
 from manager.telemetry.manager_metrics import ManagerMetrics
-from manager.telemetry.metrics import FleetMetrics
 from manager.telemetry.target import Target
+from tests.unit.manager.telemetry.fleet import fleet_metrics
 from web.pages import routes as dashboard_routes
 
 ROOT = Path(__file__).parents[2]
@@ -104,6 +104,7 @@ def adapter_routes() -> list[BaseRoute]:
         instance_id="i",
         started_at=datetime.now(UTC),
         read_log=Mock(),
+        manager=ManagerAddress(None),
     ).routes
 
 
@@ -114,21 +115,10 @@ def metric_families() -> list[Family]:
     target = Target("one", "i", "http://agent", "running", "running", True, 0, 0, 1.0, 1, now)
     own = ManagerMetrics(version="1")
     own.observe_request(method="GET", route="/", status=200, seconds=0.1)
+    ForwardMetrics(own.registry).observe("one", "2xx", queued=0.0, connected=0.0, agent=0.1, total=0.1)
 
-    async def render() -> bytes:
-        transport = httpx.MockTransport(lambda _: httpx.Response(200, content=adapter))
-        async with httpx.AsyncClient(transport=transport) as client:
-            fleet = FleetMetrics(
-                targets=lambda: [target],
-                states=[*AgentState],
-                desired_states=[*DesiredState],
-                registry=own.registry,
-                client=client,
-                clock=SystemClock(),
-            )
-            return await fleet.render()
-
-    return parse(asyncio.run(render()).decode())
+    fleet = fleet_metrics([target], {"agent": adapter}, metrics=own)
+    return parse(asyncio.run(fleet.render()).decode())
 
 
 def commands(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
@@ -198,7 +188,8 @@ def test_every_route_of_the_adapter_is_documented() -> None:
 
 def test_every_route_has_an_example_for_curl() -> None:
     examples = re.findall(r"\$U(/[^\s\"';]*)", section(OPERATIONS, "The manager"))
-    asked = {re.sub(r"agent-services/echo", "agent-services/{agent_id}", each.partition("?")[0]) for each in examples}
+    paths = (re.sub(r"agent-services/(echo|assistant)", "agent-services/{agent_id}", each) for each in examples)
+    asked = {re.sub(r"threads/monday", "threads/{thread_id}", each.partition("?")[0]) for each in paths}
     told_by_adapters = {f"/api/agent-services/{word}" for word in ("register", "heartbeat", "unregister")}
     assert asked == {operation.path for operation in operations()} - told_by_adapters
 

@@ -15,6 +15,7 @@ from starlette.types import Message
 from agent_service.app import build_app
 from agent_service.contract import AdapterStatus, AgentSpec
 from agent_service.lifecycle import Lifecycle
+from agent_service.manager_address import ManagerAddress
 from agent_service.runtimes.dummy import DummyRuntime
 from agent_service.runtimes.protocol import Emit, Parameters, Runtime
 from agent_service.tasks import Tasks
@@ -66,8 +67,10 @@ class Adapter:
         ready: bool = True,
         lines: list[str] | None = None,
         public_port: int | None = None,
+        manager_url: str | None = None,
         **spec: Any,
     ) -> None:
+        self.manager = ManagerAddress(manager_url)
         self.clock = Clock()
         self.spec = AgentSpec(id="a", name="A", **spec)
         self.lifecycle = Lifecycle(
@@ -94,6 +97,7 @@ class Adapter:
             instance_id="a-1",
             started_at=STARTED_AT,
             read_log=read_log,
+            manager=self.manager,
             tokens=tokens,
             bound_host=bound_host,
             public_port=public_port,

@@ -40,6 +40,8 @@ def test_every_option_arrives() -> None:
         "maxQueue": 0,
         "maxBodyBytes": 10 * 1024 * 1024,
         "cancelOnDisconnect": True,
+        "definition": None,
+        "stateDirectory": None,
     }
     assert (launch.host, launch.port) == ("localhost", 8100)
     assert (launch.manager_url, launch.log_file) == ("http://127.0.0.1:8000", Path("x.log"))
@@ -70,6 +72,39 @@ def test_a_managed_start_reads_the_environment() -> None:
     assert "s3cret" not in repr(launch) and "older" not in repr(launch)
 
 
+MODEL = {"provider": "ollama", "model": "m"}
+
+
+def test_a_definition_is_read_from_its_file(tmp_path: Path) -> None:
+    (tmp_path / "agent.json").write_text(json.dumps({"behavior": {"model_parameters": MODEL}}))
+    argv = ["--id", "x", "--entry-point", "react", "--definition", str(tmp_path / "agent.json")]
+    launch = read_launch(argv, {"AGENT_STATE_DIRECTORY": "kept"})
+    assert launch.spec.definition is not None
+    assert launch.spec.definition.behavior.model_parameters.model == "m"
+    assert launch.spec.state_directory == "kept"
+
+
+def test_a_spec_too_large_for_a_variable_comes_in_a_file(tmp_path: Path) -> None:
+    definition = {"behavior": {"system_prompt": "x" * 200_000, "model_parameters": MODEL}}
+    (tmp_path / "spec.json").write_text(json.dumps({"id": "x", "entryPoint": "react", "definition": definition}))
+    launch = read_launch([], {"AGENT_SPEC_FILE": str(tmp_path / "spec.json")})
+    assert launch.managed
+    assert launch.spec.definition is not None
+    assert len(launch.spec.definition.behavior.system_prompt) == 200_000
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"AGENT_SPEC_FILE is the file 'missing\.json', which cannot be read"):
+        read_launch([], {"AGENT_SPEC_FILE": "missing.json"})
+
+
+def test_what_is_wrong_in_a_definition_is_named_and_never_quoted() -> None:
+    definition = {"behavior": {"model_parameters": {**MODEL, "api_key": "sk-secret"}}}
+    with pytest.raises(ConfigError, match=r"definition\.behavior\.model_parameters\.api_key") as caught:
+        read_launch([], {"AGENT_SPEC": json.dumps({"id": "x", "definition": definition})})
+    assert "sk-secret" not in str(caught.value)
+
+
 def test_argv_wins_over_the_environment() -> None:
     environ = {**MANAGED, "AGENT_PORT": "8100", "AGENT_MANAGER_URL": "http://127.0.0.1:8000"}
     launch = read_launch(["--name", "Other", "--port", "9", "--manager-url", "http://localhost:1"], environ)
@@ -94,6 +129,7 @@ def test_a_previous_token_alone_switches_nothing_on() -> None:
         (["--id", "x", "--port", "http"], "The port 'http' is not a whole number"),
         (["--id", "x", "--metadata", "{"], "not valid JSON"),
         (["--id", "x", "--metadata", "[]"], "not a JSON object"),
+        (["--id", "x", "--definition", "missing.json"], "which cannot be read"),
         (
             ["--id", "x", "--max-concurrency", "0"],
             "max_concurrency: Input should be greater than or equal to 1",
