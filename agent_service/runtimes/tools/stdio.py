@@ -86,10 +86,12 @@ async def _guarded(program: Program, environment: Mapping[str, str], secrets: Se
     if shutil.which(program.command, path=environment.get("PATH")) is None:
         raise ServerLost(f"there is no program {program.command!r}; install it, or correct command")
     lifeline, ours = os.pipe()
+    starting = asyncio.create_task(_spawn(program, environment, lifeline), name=f"start of MCP server {program.name}")
     try:
-        process = await _spawn(program, environment, lifeline)
+        process = await asyncio.shield(starting)
     except BaseException:
         os.close(ours)
+        await _broken_off(starting)
         raise
     finally:
         os.close(lifeline)
@@ -125,6 +127,13 @@ async def _spawn(program: Program, environment: Mapping[str, str], lifeline: int
         start_new_session=True,
         limit=_PIPE_BYTES,
     )
+
+
+async def _broken_off(starting: asyncio.Task[Process]) -> None:
+    """uvloop never lets go of a process whose start is cancelled: this one is started, and ends by its lifeline."""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(_GUARDIAN_SECONDS):
+            await (await starting).wait()
 
 
 async def _let_leave(process: Process, seconds: float) -> None:
