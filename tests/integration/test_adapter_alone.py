@@ -97,6 +97,7 @@ def test_a_client_that_goes_away_cancels_its_task() -> None:
         assert 'agent_tasks_total{outcome="cancelled"} 1.0' in client.get("/metrics").text
 
 
+@pytest.mark.full
 def test_a_thread_whose_client_has_gone_keeps_its_slot_until_it_ends() -> None:
     with agent("sleeper", "--max-concurrency", "1", "--max-queue", "0") as adapter, adapter.ready() as client:
         with pytest.raises(httpx.ReadTimeout):

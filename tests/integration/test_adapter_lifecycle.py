@@ -95,6 +95,7 @@ def test_a_stream_past_the_deadline_ends_with_an_error_event() -> None:
         assert adapter.exit_status() == 0
 
 
+@pytest.mark.full
 def test_a_thread_that_cannot_be_interrupted_does_not_hold_the_exit_up() -> None:
     with AdapterProcess("--id", "x", "--entry-point", f"{AGENTS}:sleeper") as adapter, adapter.ready() as client:
         finish = executing(client, seconds=600)
@@ -106,6 +107,7 @@ def test_a_thread_that_cannot_be_interrupted_does_not_hold_the_exit_up() -> None
         assert adapter.events("Drained")[0]["left"] == 1
 
 
+@pytest.mark.full
 @posix
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_first_signal_drains(number: int) -> None:
@@ -162,6 +164,7 @@ def test_a_restart_alone_replaces_the_process_and_keeps_port_and_command_line() 
         assert adapter.exit_status() == 0
 
 
+@pytest.mark.full
 @posix
 def test_a_restart_leaves_a_stuck_thread_behind() -> None:
     with AdapterProcess("--id", "x", "--entry-point", f"{AGENTS}:sleeper") as adapter, adapter.ready() as client:

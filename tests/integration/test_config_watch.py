@@ -137,6 +137,7 @@ def test_a_wrong_file_is_tried_once_and_the_next_one_is_taken(path: Path) -> Non
     assert watched(path, scenario).tries == ["zero", "wrong", "one"]
 
 
+@pytest.mark.full
 def test_a_refused_change_is_tried_again_by_itself(path: Path) -> None:
     async def scenario(file: File) -> None:
         file.refusals = 1

@@ -204,6 +204,7 @@ def test_a_server_that_dies_during_a_start_leaves_no_second_process_behind(tmp_p
     scenario("fork", tmp_path, run)
 
 
+@pytest.mark.full
 def test_a_server_that_hangs_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("manager.supervision.fork_server_client.ANSWER_SECONDS", 5.0)
 

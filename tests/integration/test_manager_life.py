@@ -238,6 +238,7 @@ def test_an_agent_started_by_hand_registers_and_can_be_driven(tmp_path: Path) ->
             guest.wait()
 
 
+@pytest.mark.full
 def test_an_agent_from_elsewhere_that_falls_silent_is_lost(tmp_path: Path) -> None:
     config = write_config(tmp_path, [], heartbeatIntervalSeconds=0.2, heartbeatTtlSeconds=1)
     with running_manager(config) as manager:
@@ -289,6 +290,7 @@ def test_an_agent_that_holds_too_much_memory_is_replaced_with_the_reason(tmp_pat
         assert "over its limit of 200 MiB" in row["last_exit"]["reason"]
 
 
+@pytest.mark.full
 def test_a_manager_that_leaves_its_agents_can_be_upgraded_without_downtime(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "one"}, {"id": "two"}])
     with running_manager(config) as manager:

@@ -204,6 +204,7 @@ def test_a_wrong_file_changes_nothing_and_says_everything_that_is_wrong(tmp_path
         assert manager.execute("one").status_code == 200
 
 
+@pytest.mark.full
 def test_the_command_line_shows_the_plan_and_carries_it_out(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "one"}])
     with running_manager(config) as manager:

@@ -15,9 +15,7 @@ from tests.unit.manager.fakes import report, run
 URL = "http://127.0.0.1:8100"
 
 
-def client(
-    answer: httpx.Response | Callable[[httpx.Request], httpx.Response], *tokens: str
-) -> AdapterClient:
+def client(answer: httpx.Response | Callable[[httpx.Request], httpx.Response], *tokens: str) -> AdapterClient:
     handler = answer if callable(answer) else lambda _request: answer
     return AdapterClient(httpx.AsyncClient(transport=httpx.MockTransport(handler), trust_env=False), tokens=tokens)
 
