@@ -6,11 +6,14 @@ import asyncio
 
 import structlog
 
-from agent_service.contract import AdapterAction
+from agent_service.contract import AdapterAction, StatusReport
 from manager.errors import AdapterDied, AdapterTimeout
 from manager.events import EventKind
 from manager.supervision.managed_instance import ManagedInstance, StopPlan
 from manager.supervision.tools import Tools
+
+# Seconds before the drain deadline at which is noted what is still in flight.
+_LOOK_SECONDS = 0.25
 
 log = structlog.get_logger(__name__)
 
@@ -24,9 +27,15 @@ async def stop_instance(instance: ManagedInstance, plan: StopPlan, tools: Tools)
     was_asked = await _ask_to_drain(instance, plan, tools)
     if not was_asked:
         instance.process.terminate()
-    if await _ended_within(instance, plan.deadline - tools.clock.monotonic()):
+    if await _ended_within(instance, plan.deadline - _LOOK_SECONDS - tools.clock.monotonic()):
         return
-    _report_deadline(instance, tools)
+    work = _work_left(instance, tools)
+    if await _ended_within(instance, plan.deadline - tools.clock.monotonic()):
+        # The adapter's deadline is the same moment: it may have cancelled and gone before we woke.
+        if tools.clock.monotonic() >= plan.deadline:
+            _report_deadline(instance, work, tools)
+        return
+    _report_deadline(instance, _work_left(instance, tools), tools)
     # Once only: a second one would end an adapter of ours on the spot.
     if was_asked:
         instance.process.terminate()
@@ -61,9 +70,12 @@ async def _ended_within(instance: ManagedInstance, seconds: float) -> bool:
     return instance.process.exited.done()
 
 
-def _report_deadline(instance: ManagedInstance, tools: Tools) -> None:
+def _work_left(instance: ManagedInstance, tools: Tools) -> StatusReport | None:
     registered = tools.registry.get(instance.instance_id)
-    report = registered.report if registered else None
+    return registered.report if registered else None
+
+
+def _report_deadline(instance: ManagedInstance, report: StatusReport | None, tools: Tools) -> None:
     if report is None or not report.in_flight:
         return
     tools.bus.publish(

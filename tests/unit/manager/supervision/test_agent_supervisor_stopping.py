@@ -114,6 +114,30 @@ def test_at_the_deadline_comes_sigterm_and_at_the_end_that_was_told_sigkill() ->
     supervise(scenario, prepare=prepare)
 
 
+def test_what_an_adapter_cancels_at_the_deadline_is_told_even_if_it_is_gone_by_then() -> None:
+    async def scenario(world: Supervised) -> None:
+        instance_id = await world.start()
+        world.adapters.on_action = None
+        stop(world, 20)
+        await advance(1)
+        plan, process = world.instance.stop, world.process
+        assert plan is not None
+        task = {"task_id": "t-1", "started_at": world.clock.now()}
+        await world.keep_alive(instance_id, 18, status="stopping", in_flight=1, current_task=task)
+
+        def end() -> None:
+            world.registry.forget(instance_id)
+            process.end(code=0)
+
+        asyncio.get_running_loop().call_at(plan.deadline, end)
+        await world.reach(AgentState.STOPPED)
+        (timed_out,) = world.of_kind(EventKind.DRAIN_TIMED_OUT)
+        assert timed_out.data == {"in_flight": 1, "task_id": "t-1"}
+        assert process.signals == []
+
+    supervise(scenario)
+
+
 def test_an_idle_agent_that_overstays_its_deadline_has_no_tasks_to_name() -> None:
     async def scenario(world: Supervised) -> None:
         await world.start()
