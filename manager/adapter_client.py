@@ -24,6 +24,10 @@ from manager.errors import AdapterDied, AdapterTimeout
 CONTROL_TIMEOUT_SECONDS = 5.0
 
 
+# AttributeError: what anyio, below httpx, makes of a connection that the peer closed the moment it was made.
+_UNREACHABLE = (httpx.HTTPError, httpx.InvalidURL, AttributeError)
+
+
 class AdapterRefused(AdapterDied):
     """The adapter answered a control call with an error."""
 
@@ -79,7 +83,7 @@ class AdapterClient:
                 answer = await self._client.get(url, timeout=timeout_seconds)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise AdapterTimeout(f"{url} did not answer within {timeout_seconds:g} s.") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except _UNREACHABLE as error:
             raise AdapterDied(f"{url} cannot be reached ({str(error) or type(error).__name__}).") from error
         if answer.is_error:
             raise AdapterRefused(f"{url} answered {answer.status_code}.")
@@ -102,7 +106,7 @@ class AdapterClient:
             raise AdapterTimeout(
                 f"The adapter at {url} did not answer within {CONTROL_TIMEOUT_SECONDS:g} s."
             ) from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except _UNREACHABLE as error:
             raise AdapterDied(
                 f"The adapter at {url} cannot be reached ({str(error) or type(error).__name__})."
             ) from error

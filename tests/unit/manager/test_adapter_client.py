@@ -77,6 +77,14 @@ def test_a_refusal_without_a_sentence_is_a_refusal(body: bytes) -> None:
         run(client(httpx.Response(500, content=body)).act(URL, AdapterAction.PAUSE))
 
 
+def test_an_adapter_that_hangs_up_while_it_is_connected_to_cannot_be_reached() -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise AttributeError("'NoneType' object has no attribute 'getpeername'")
+
+    with pytest.raises(AdapterDied, match="cannot be reached"):
+        run(client(fail).info(URL))
+
+
 @pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError])
 def test_an_adapter_that_cannot_be_reached_is_named_with_the_cause(error: type[httpx.HTTPError]) -> None:
     with pytest.raises(AdapterDied, match=r"http://127.0.0.1:8100/info cannot be reached \(refused\)"):
