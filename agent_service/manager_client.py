@@ -13,6 +13,7 @@ from http import HTTPStatus
 import structlog
 from pydantic import BaseModel, ValidationError
 
+from agent_service.backoff import backoff
 from agent_service.contract import (
     TOKEN_HEADER,
     AdapterStatus,
@@ -177,9 +178,7 @@ class ManagerClient:
         return reply.body
 
     def _backoff(self, attempt: int) -> float:
-        """Exponential, and spread over half of itself, so that a fleet does not knock in step."""
-        longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(attempt, 10))
-        return longest * (0.5 + 0.5 * self._jitter())
+        return backoff(attempt, first=FIRST_BACKOFF_SECONDS, longest=LONGEST_BACKOFF_SECONDS, jitter=self._jitter())
 
     def _note(self, trouble: str) -> None:
         if trouble != self._trouble:

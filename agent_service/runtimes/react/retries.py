@@ -12,6 +12,7 @@ import structlog
 from langchain.agents.middleware.types import AgentMiddleware, ModelRequest, ModelResponse
 from langchain_core.messages import AIMessage
 
+from agent_service.backoff import backoff
 from agent_service.definition import ModelParameters
 from agent_service.errors import Refusal
 from agent_service.runtimes.react.chunks import retry_chunk
@@ -86,8 +87,7 @@ class PatientModel(AgentMiddleware[Any, Turn]):
         return replace(failure, sentence=self._redact(failure.sentence))
 
     def _delay(self, attempt: int) -> float:
-        whole = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** (attempt - 1))
-        return whole * (0.5 + self._jitter() / 2)
+        return backoff(attempt - 1, first=FIRST_DELAY_SECONDS, longest=LONGEST_DELAY_SECONDS, jitter=self._jitter())
 
     def _count(self, turn: Turn, response: ModelResponse[Any]) -> None:
         for message in response.result:

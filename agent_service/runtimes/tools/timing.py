@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent_service.backoff import backoff
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -25,6 +27,5 @@ class Timing:
     stdin_grace: float = 1.0
 
     def backoff(self, attempt: int, jitter: float) -> float:
-        """The wait after the failed `attempt` (from 0): exponential, half of it spread by `jitter` (0 to 1)."""
-        longest = min(self.longest_backoff, self.first_backoff * 2.0 ** min(attempt, 20))
-        return longest * (0.5 + 0.5 * jitter)
+        """The wait after the failed `attempt` (from 0)."""
+        return backoff(attempt, first=self.first_backoff, longest=self.longest_backoff, jitter=jitter)
