@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -22,7 +23,6 @@ from agent_service.definition import AgentDefinition
 from manager.errors import AdapterDied, AdapterTimeout
 
 CONTROL_TIMEOUT_SECONDS = 5.0
-
 
 # AttributeError: what anyio, below httpx, makes of a connection that the peer closed the moment it was made.
 _UNREACHABLE = (httpx.HTTPError, httpx.InvalidURL, AttributeError)
@@ -78,13 +78,9 @@ class AdapterClient:
 
     async def probe(self, url: str, *, timeout_seconds: float) -> None:
         """Ask what is no adapter of ours, and gets no token, whether it is well: any status below 400 says so."""
-        try:
+        with _errors_mapped(url, timeout_seconds):
             async with asyncio.timeout(timeout_seconds):
                 answer = await self._client.get(url, timeout=timeout_seconds)
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise AdapterTimeout(f"{url} did not answer within {timeout_seconds:g} s.") from error
-        except _UNREACHABLE as error:
-            raise AdapterDied(f"{url} cannot be reached ({str(error) or type(error).__name__}).") from error
         if answer.is_error:
             raise AdapterRefused(f"{url} answered {answer.status_code}.")
 
@@ -95,22 +91,24 @@ class AdapterClient:
         return answer
 
     async def _send(self, method: str, url: str, **options: Any) -> httpx.Response:
-        try:
+        with _errors_mapped(f"The adapter at {url}", CONTROL_TIMEOUT_SECONDS):
             for headers in self._headers:
                 answer = await self._client.request(
                     method, url, headers=headers, timeout=CONTROL_TIMEOUT_SECONDS, **options
                 )
                 if answer.status_code != HTTPStatus.UNAUTHORIZED:
                     break
-        except httpx.TimeoutException as error:
-            raise AdapterTimeout(
-                f"The adapter at {url} did not answer within {CONTROL_TIMEOUT_SECONDS:g} s."
-            ) from error
-        except _UNREACHABLE as error:
-            raise AdapterDied(
-                f"The adapter at {url} cannot be reached ({str(error) or type(error).__name__})."
-            ) from error
         return answer
+
+
+@contextmanager
+def _errors_mapped(asked: str, timeout_seconds: float) -> Iterator[None]:
+    try:
+        yield
+    except (TimeoutError, httpx.TimeoutException) as error:
+        raise AdapterTimeout(f"{asked} did not answer within {timeout_seconds:g} s.") from error
+    except _UNREACHABLE as error:
+        raise AdapterDied(f"{asked} cannot be reached ({str(error) or type(error).__name__}).") from error
 
 
 def _detail(answer: httpx.Response) -> str:
