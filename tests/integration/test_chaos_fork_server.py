@@ -15,10 +15,11 @@ import httpx
 import pytest
 
 from manager.supervision.fork_spawner import ForkSpawner
-from tests.integration.chaos import Client, Mortal, Operator, Wish, going_on, marked, quiet_port, seed, wipe_out
+from tests.integration.chaos import Client, Mortal, Operator, Wish, going_on, marked, quiet_port, seed
+from tests.integration.chaos_fleet import check_processes, first_wish, fleet, settle
 from tests.integration.manager_process import until, write_config
 from tests.integration.spawning import lives, pid_at
-from tests.integration.test_chaos_manager import check_processes, first_wish, fleet, settle
+from tests.integration.watchman import watched
 
 pytestmark = [
     pytest.mark.full,
@@ -68,7 +69,7 @@ def test_fifty_kills_of_the_fork_server_lose_no_agent_double_none_and_leave_no_s
     ]
     clients = [Client(manager, random.Random(rng.random()), [agent["id"] for agent in agents]) for _ in range(3)]
     bystander = Operator(manager, random.Random(), {STEADY: {Wish("running", 1)}})
-    try:
+    with watched(mark):
         manager.start(quiet_port())
         until(
             lambda: all(row["ready"] for row in manager.agents() if row["id"] == STEADY) and manager.agents(), "ready"
@@ -86,5 +87,3 @@ def test_fifty_kills_of_the_fork_server_lose_no_agent_double_none_and_leave_no_s
         assert {"start 202", "stop 202", "restart 202", "scale 202"} <= set(operators[0].acts + operators[1].acts)
         assert manager.end(signal.SIGTERM) == 0
         until(lambda: not marked(mark), "nothing that the manager and its fork servers have started is left")
-    finally:
-        wipe_out(mark)

@@ -13,11 +13,9 @@ import uuid
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from agent_service.forkserver.profiles import PROFILES
 from manager.supervision.fork_spawner import ForkSpawner
 from tests.integration.chaos import (
     MARK,
@@ -27,11 +25,11 @@ from tests.integration.chaos import (
     Operator,
     Wish,
     going_on,
-    instance_of,
     marked,
     quiet_port,
     seed,
 )
+from tests.integration.chaos_fleet import RESTART, check_processes, first_wish, fleet, settle
 from tests.integration.manager_process import ROOT, until, write_config
 from tests.integration.watchman import watched
 
@@ -41,35 +39,9 @@ pytestmark = [
 ]
 
 KILLS = 100
-SETTLED_SECONDS = 90.0
 KINDS = {"start", "stop", "pause", "restart", "scale"}
-# Crashes are meant here, so that nobody gives up and waits are short.
-RESTART = {"initialDelaySeconds": 0.1, "maxDelaySeconds": 1, "maxCrashes": 1000}
 # Nobody tells them anything, so that at any time there is an agent that works and one that refuses to.
 BYSTANDERS = {"steady": "running", "resting": "paused"}
-ADAPTER = [sys.executable, "-m", "agent_service", "--entry-point", "dummy"]
-
-
-def fleet(port: int) -> list[dict[str, Any]]:
-    """Every kind of agent."""
-    agents: list[dict[str, Any]] = [{"id": f"plain-{number}"} for number in range(6)]
-    agents += [
-        {"id": "pair", "instances": 2},
-        {"id": "public", "port": port},
-        {"id": "command", "command": ADAPTER},
-        {"id": "elsewhere", "autostart": False},
-    ]
-    return [{**agent, "restart": RESTART} for agent in agents]
-
-
-def first_wish(agent: dict[str, Any]) -> Wish:
-    return Wish("running" if agent.get("autostart", True) else "stopped", agent.get("instances", 1))
-
-
-def lives_as_wished(row: dict[str, Any], operators: list[Operator]) -> bool:
-    """Whether an agent has come to rest as one of the wishes that may be in force."""
-    wishes = next(operator.wishes[row["id"]] for operator in operators if row["id"] in operator.wishes)
-    return any(wish.is_met_by(row) for wish in wishes)
 
 
 def starts_of(directory: Path, agent_id: str) -> int:
@@ -162,28 +134,3 @@ def live(manager: Mortal, rng: random.Random, load: Load) -> None:
         time.sleep(rng.uniform(0, 0.5))
     else:
         time.sleep(rng.uniform(0.05, 1.5))
-
-
-def settle(manager: Mortal, operators: list[Operator]) -> list[dict[str, Any]]:
-    """The listing, once every agent is as it was last wished."""
-    rows: list[dict[str, Any]] = []
-
-    def settled() -> bool:
-        rows[:] = manager.agents()
-        return bool(rows) and all(lives_as_wished(row, operators) for row in rows)
-
-    try:
-        until(settled, "every agent is as it was last wished", seconds=SETTLED_SECONDS)
-    except AssertionError:
-        astray = [row for row in rows if not lives_as_wished(row, operators)]
-        wishes = {agent: wish for operator in operators for agent, wish in operator.wishes.items()}
-        pytest.fail(f"not as wished: {[(row, wishes[row['id']]) for row in astray]}")
-    return rows
-
-
-def check_processes(mark: str, rows: list[dict[str, Any]]) -> None:
-    """Each listed instance is one process, and but for these there are the manager and its fork servers only."""
-    listed = {(i["instance_id"], i["pid"]) for row in rows for i in row["instances"]}
-    processes = {stat.pid: instance_of(stat) for stat in marked(mark)}
-    assert {(instance, pid) for pid, instance in processes.items() if instance is not None} == listed
-    assert sum(instance is None for instance in processes.values()) <= 1 + len(PROFILES)
