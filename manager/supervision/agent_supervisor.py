@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import structlog
 
 from manager.errors import ConfigError, SpawnFailed, StartImpossible
 from manager.events import EventKind
+from manager.registry.route import Route
 from manager.specs.extras import how_to_install, is_installed
 from manager.specs.models import AgentConfig
 from manager.store.store import InstanceRecord
 from manager.supervision.exits import report_exit, report_unseen_exit
 from manager.supervision.instance_set import InstanceSet
 from manager.supervision.liveness import Liveness
-from manager.supervision.managed_instance import ManagedInstance
+from manager.supervision.managed_instance import ManagedInstance, StopOrder
 from manager.supervision.process import Exit, Process
 from manager.supervision.recovery import Recovery
 from manager.supervision.restart_policy import GiveUp
 from manager.supervision.rollout import next_steps
 from manager.supervision.routes import policy_of, route_of, sidecar_route
 from manager.supervision.starting import lived_seconds, strike_off
-from manager.supervision.states import TRANSITIONS, AgentState, DesiredState, Strategy
+from manager.supervision.state_keeper import StateKeeper, wait_for
+from manager.supervision.states import AgentState, DesiredState, Strategy
 from manager.supervision.tools import Tools
 from manager.supervision.views import LastExit
 
@@ -41,8 +44,6 @@ class AgentSupervisor:
         self.agent = agent
         self.desired = desired
         self.instances_wanted = instances_wanted or agent.instances
-        self.state = AgentState.STOPPED
-        self.state_reason: str | None = None
         self.restarts = 0
         self.last_exit: LastExit | None = None
         self.recovery = Recovery(agent.restart, tools.clock)
@@ -52,16 +53,24 @@ class AgentSupervisor:
         self._generation = 0
         self._rolling = False
         self._is_restart = False
-        self._drain_seconds: float | None = None
-        self._drain_reason = ""
         self._setback: str | None = None
         self._closing: str | None = None
-        self._killing = False
+        self._order = StopOrder("")
         self._waits_for: tuple[str, ...] = ()
         self._wake = asyncio.Event()
-        self._changed = asyncio.Event()
+        self.keeper = StateKeeper(agent.id, tools, self._route)
         tools.registry.manage(agent.id)
-        self._publish_route()
+        self.keeper.publish_route()
+
+    @property
+    def state(self) -> AgentState:
+        """The actual one, as it was last seen."""
+        return self.keeper.state
+
+    @property
+    def state_reason(self) -> str | None:
+        """Why it is in that state, where that is worth a word."""
+        return self.keeper.reason
 
     @property
     def instances(self) -> list[ManagedInstance]:
@@ -96,12 +105,10 @@ class AgentSupervisor:
             self._is_restart = False
         self.desired = desired
         self._setback = None
-        self._drain_seconds = drain_seconds
-        self._drain_reason = reason
-        self._killing = False
+        self._order = StopOrder(reason, drain_seconds)
         if again:
             self._hurry(drain_seconds or 0.0)
-        self._publish_route()
+        self.keeper.publish_route()
         self.wake()
 
     def restart(
@@ -124,8 +131,7 @@ class AgentSupervisor:
     def scale(self, instances: int) -> None:
         """Change how many instances are wanted."""
         self.instances_wanted = instances
-        self._drain_seconds = None
-        self._drain_reason = f"scaled to {instances}"
+        self._order = replace(self._order, reason=f"scaled to {instances}", seconds=None)
         self.wake()
 
     def reconfigure(self, agent: AgentConfig, *, restart: bool) -> None:
@@ -139,7 +145,7 @@ class AgentSupervisor:
         # One that is wanted stopped is on its way out, or starts with the new config anyway.
         if restart and self.desired is not DesiredState.STOPPED:
             self.restart(self.desired, reason="its config has changed")
-        self._publish_route()
+        self.keeper.publish_route()
         self.wake()
 
     def kill(self, reason: str) -> None:
@@ -149,7 +155,7 @@ class AgentSupervisor:
 
     def kill_processes(self, reason: str) -> None:
         """End every process at once, also one that is only just being started; what is desired stays as it is."""
-        self._killing = True
+        self._order = replace(self._order, at_once=True)
         for instance in self.instances:
             self._set.kill(instance, reason)
         self.wake()
@@ -162,9 +168,8 @@ class AgentSupervisor:
     def close(self, reason: str) -> None:
         """Drain and stop for good, for the `reason` given; what is desired stays as it is."""
         self._closing = reason
-        self._drain_seconds = None
-        self._drain_reason = reason
-        self._publish_route()
+        self._order = replace(self._order, reason=reason, seconds=None)
+        self.keeper.publish_route()
         self.wake()
 
     def forget(self) -> None:
@@ -180,7 +185,7 @@ class AgentSupervisor:
 
     def go_on_stopping(self, instance_id: str) -> None:
         """An earlier manager had told this adopted instance to stop: its end is no crash, and its place is free."""
-        self._drain_reason = "it was being stopped when this manager took it back"
+        self._order = replace(self._order, reason="it was being stopped when this manager took it back")
         self._stop(tuple(instance for instance in self.instances if instance.instance_id == instance_id))
 
     def learn_exit(self, record: InstanceRecord, exit_: Exit) -> None:
@@ -194,7 +199,7 @@ class AgentSupervisor:
     def await_adoption(self) -> None:
         """Before `run` nobody knows whether a process is there: requests wait for it, if one is wanted."""
         if self.desired is not DesiredState.STOPPED:
-            self._publish_route(AgentState.STARTING)
+            self.keeper.publish_route(AgentState.STARTING)
 
     def wake(self) -> None:
         """Something changed: look again."""
@@ -210,24 +215,18 @@ class AgentSupervisor:
                 except Exception:  # outermost loop: an agent's trouble must not end its supervision
                     log.exception("Supervision step failed; it is tried again", agent_id=self.agent.id)
                     pause = _RETRY_SECONDS
-                await _wait(self._wake, pause)
+                await wait_for(self._wake, pause)
         finally:
             self._set.stop_probing()
 
     async def settled(self, wanted: frozenset[AgentState], *, timeout: float) -> bool:
         """Wait until the state is one of `wanted`; false when `timeout` seconds pass first."""
-        deadline = self._tools.clock.monotonic() + timeout
-        while self.state not in wanted:
-            left = deadline - self._tools.clock.monotonic()
-            if left <= 0:
-                return False
-            await _wait(self._changed, left)
-        return True
+        return await self.keeper.settled(wanted, timeout=timeout)
 
     async def ended(self) -> None:
         """Wait until no process is left and none is to come."""
         while self.instances or self.state not in _ENDED:
-            await _wait(self._changed, _RETRY_SECONDS)
+            await self.keeper.next_change(_RETRY_SECONDS)
 
     @property
     def _wanted(self) -> int:
@@ -348,20 +347,21 @@ class AgentSupervisor:
             self.recovery.postpone()
 
     def _stop(self, instances: tuple[ManagedInstance, ...]) -> None:
-        seconds = self.agent.drain_timeout_seconds if self._drain_seconds is None else self._drain_seconds
+        order = self._order
+        seconds = self.agent.drain_timeout_seconds if order.seconds is None else order.seconds
         replaced = self._wanted > 0 and self.shared_port is not None
         for instance in instances:
-            if self._killing:
-                self._set.kill(instance, self._drain_reason)
+            if order.at_once:
+                self._set.kill(instance, order.reason)
             else:
-                self._set.stop(instance, seconds, self._drain_reason, replaced=replaced)
+                self._set.stop(instance, seconds, order.reason, replaced=replaced)
 
     def _hurry(self, seconds: float) -> None:
         """Bring the deadline of the drains that go on nearer; never put it off."""
         deadline = self._tools.clock.monotonic() + seconds
         for instance in self.instances:
             if instance.stop is not None and deadline < instance.stop.deadline:
-                self._set.stop(instance, seconds, self._drain_reason)
+                self._set.stop(instance, seconds, self._order.reason)
 
     def _observed_state(self) -> tuple[AgentState, str | None]:
         if not self.instances:
@@ -388,41 +388,11 @@ class AgentSupervisor:
         return AgentState.FAILED if gave_up.failed else AgentState.STOPPED, gave_up.told_after(reason)
 
     def _transition(self, state: AgentState, reason: str | None) -> None:
-        """The one place where the state changes; the diagram stands in `states.py`."""
-        if (state, reason) == (self.state, self.state_reason):
-            return
-        previous, self.state, self.state_reason = self.state, state, reason
-        self._tools.dependencies.note(self.agent.id, is_up=state is AgentState.RUNNING)
-        self._publish_route()
-        if state is not previous:
-            self._announce(previous)
-        if state in _ENDED and self.shared_port is not None:
+        if self.keeper.change(state, reason) and state in _ENDED and self.shared_port is not None:
             # Nobody is coming: whoever connects is to be refused rather than kept waiting.
             self._set.release_port()
-        self._changed.set()
-        self._changed = asyncio.Event()
 
-    def _announce(self, previous: AgentState) -> None:
-        if self.state not in TRANSITIONS[previous]:
-            log.error("Unforeseen state change", agent_id=self.agent.id, previous=previous, state=self.state)
-        self._tools.bus.publish(
-            EventKind.STATE_CHANGED,
-            f"{self.agent.id} {self.state.in_words}" + (f": {self.state_reason}" if self.state_reason else ""),
-            agent_id=self.agent.id,
-            state=self.state.value,
-            previous=previous.value,
-        )
-
-    def _publish_route(self, state: AgentState | None = None) -> None:
+    def _route(self, state: AgentState, reason: str | None) -> Route:
         agent = self.agent
-        policy = policy_of(agent)
-        route = route_of(agent.id, policy, state or self.state, self.state_reason, self.desired, closing=self._closing)
-        self._tools.router.set_route(agent.id, sidecar_route(route, agent.id) if agent.is_sidecar else route)
-
-
-async def _wait(event: asyncio.Event, seconds: float | None) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
+        route = route_of(agent.id, policy_of(agent), state, reason, self.desired, closing=self._closing)
+        return sidecar_route(route, agent.id) if agent.is_sidecar else route

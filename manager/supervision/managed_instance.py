@@ -11,6 +11,15 @@ from manager.supervision.process import Process
 
 
 @dataclass(frozen=True)
+class StopOrder:
+    """How instances that are to go end: drained for `seconds` (None: as the agent's config says), or `at_once`."""
+
+    reason: str
+    seconds: float | None = None
+    at_once: bool = False
+
+
+@dataclass(frozen=True)
 class StopPlan:
     """Why an instance goes, until when its tasks may finish, and by when it is gone.
 

@@ -98,7 +98,7 @@ def test_a_legal_action_changes_what_is_desired_writes_it_down_and_tells_it(
     state: AgentState, action: AgentAction
 ) -> None:
     async def scenario(world: Fleetwide) -> None:
-        world.echo.state = state
+        world.echo.keeper.state = state
         await world.act(action, reason="lunch")
         desired = DESIRED_AFTER.get(action, D.RUNNING)
         assert world.echo.desired is desired
@@ -115,7 +115,7 @@ def test_a_legal_action_changes_what_is_desired_writes_it_down_and_tells_it(
 @pytest.mark.parametrize(("state", "action"), SAME)
 def test_a_harmless_action_changes_nothing_where_it_is_desired_already(state: AgentState, action: AgentAction) -> None:
     async def scenario(world: Fleetwide) -> None:
-        world.echo.state = state
+        world.echo.keeper.state = state
         world.echo.desired = DESIRED_AFTER[action]
         view = await world.act(action)
         assert view.state is state
@@ -128,7 +128,7 @@ def test_a_harmless_action_changes_nothing_where_it_is_desired_already(state: Ag
 @pytest.mark.parametrize(("state", "action"), SAME)
 def test_it_changes_what_is_desired_where_that_is_something_else(state: AgentState, action: AgentAction) -> None:
     async def scenario(world: Fleetwide) -> None:
-        world.echo.state = state
+        world.echo.keeper.state = state
         world.echo.desired = next(desired for desired in DesiredState if desired is not DESIRED_AFTER[action])
         await world.act(action)
         assert world.echo.desired is DESIRED_AFTER[action]
@@ -142,7 +142,7 @@ def test_what_the_state_does_not_allow_is_a_conflict_that_says_what_it_allows(
     state: AgentState, action: AgentAction
 ) -> None:
     async def scenario(world: Fleetwide) -> None:
-        world.echo.state = state
+        world.echo.keeper.state = state
         with pytest.raises(StateConflict) as conflict:
             await world.act(action)
         assert conflict.value.detail.startswith(f"echo {state.in_words}, which does not allow {action}; it allows ")
@@ -260,7 +260,7 @@ def test_a_restart_keeps_a_pause() -> None:
 
 def test_a_restart_of_an_agent_that_was_to_be_stopped_means_that_it_is_to_run() -> None:
     async def scenario(world: Fleetwide) -> None:
-        world.echo.state, world.echo.desired = S.FAILED, D.STOPPED
+        world.echo.keeper.state, world.echo.desired = S.FAILED, D.STOPPED
         await world.act(A.RESTART)
         assert world.echo.desired is D.RUNNING
         assert world.store.desired["echo"].desired_state == "running"
