@@ -6,12 +6,16 @@ Imports the standard library only.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
 _ZOMBIE_STATES = frozenset("ZX")
+# Half a second: an execve reads the new program from disk.
+_EXEC_LOOKS = 250
+_EXEC_PAUSE_SECONDS = 0.002
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,31 @@ def all_stats() -> Iterator[Stat]:
 
 
 def has_variable(pid: int, name: str, value: str) -> bool:
-    """Whether the process was given `name=value` as environment; false where we may not look."""
+    """Whether the process was given `name=value` as environment; false where we may not look.
+
+    Waits for one that is just being replaced by another program (execve): for so long it shows none.
+    """
     try:
-        environment = (_PROC / str(pid) / "environ").read_bytes()
+        return f"{name}={value}".encode() in _environment(pid).split(b"\0")
     except OSError:
         return False
-    return f"{name}={value}".encode() in environment.split(b"\0")
+
+
+def _environment(pid: int) -> bytes:
+    path = _PROC / str(pid) / "environ"
+    for _ in range(_EXEC_LOOKS):
+        environment = path.read_bytes()
+        memory, environment_begins = _memory(pid)
+        if environment or not memory:
+            return environment
+        # Where the environment begins is known a moment before where it ends, so one more look follows.
+        time.sleep(_EXEC_PAUSE_SECONDS)
+        if environment_begins:
+            break
+    return path.read_bytes()
+
+
+def _memory(pid: int) -> tuple[int, int]:
+    """Bytes that it has (a zombie and the kernel's own: none), and where its environment begins, 0 while unknown."""
+    fields = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    return int(fields[20]), int(fields[47])

@@ -49,12 +49,43 @@ def test_processes_are_read_from_proc_and_who_has_gone_meanwhile_is_left_out(pro
 
 def test_a_variable_is_known_by_its_whole_name_and_its_whole_value(proc: Path) -> None:
     (proc / "42").mkdir()
+    (proc / "42" / "stat").write_text(line("python", "S"))
     (proc / "42" / "environ").write_bytes(b"A=\xff\0NAME=value\0")
     assert has_variable(42, "NAME", "value")
     assert not has_variable(42, "NAME", "valu")
     assert not has_variable(42, "NAM", "E=value")
     assert not has_variable(42, "AME", "value")
     assert not has_variable(43, "NAME", "value")
+
+
+def image(memory: int, environment_begins: int) -> str:
+    fields = line("python", "R").split()
+    fields[22], fields[49] = str(memory), str(environment_begins)
+    return " ".join(fields)
+
+
+@pytest.mark.parametrize("begins", [0, 4096])
+def test_one_that_is_being_replaced_by_another_program_is_looked_at_again(
+    proc: Path, monkeypatch: pytest.MonkeyPatch, begins: int
+) -> None:
+    (proc / "42").mkdir()
+    (proc / "42" / "environ").touch()
+    (proc / "42" / "stat").write_text(image(8192, begins))
+    monkeypatch.setattr("time.sleep", lambda _seconds: (proc / "42" / "environ").write_bytes(b"NAME=value\0"))
+    assert has_variable(42, "NAME", "value")
+
+
+@pytest.mark.parametrize(("memory", "begins"), [(0, 0), (8192, 4096)])
+def test_one_without_any_environment_has_no_variable(
+    proc: Path, monkeypatch: pytest.MonkeyPatch, memory: int, begins: int
+) -> None:
+    paused: list[float] = []
+    (proc / "42").mkdir()
+    (proc / "42" / "environ").touch()
+    (proc / "42" / "stat").write_text(image(memory, begins))
+    monkeypatch.setattr("time.sleep", paused.append)
+    assert not has_variable(42, "NAME", "value")
+    assert len(paused) == (1 if memory else 0)
 
 
 def test_a_system_without_proc_is_known(proc: Path) -> None:
