@@ -51,6 +51,7 @@ from manager.supervision.exec_spawner import ExecSpawner
 from manager.supervision.fleet import Fleet
 from manager.supervision.fork_spawner import ForkSpawner
 from manager.supervision.launching import Launcher
+from manager.supervision.listening import listening_urls
 from manager.supervision.memory_limits import enforce_memory_limits
 from manager.supervision.outsiders import Outsiders
 from manager.supervision.process import Spawner
@@ -172,6 +173,7 @@ async def open_manager(
             adapters=adapters,
             last_words=logs.last_words,
             log_size=logs.size,
+            listening=listening_urls,
             kill_grace_seconds=runtime.kill_grace_seconds,
             silence_limit_seconds=runtime.heartbeat_ttl_seconds,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -177,11 +178,14 @@ class AgentSupervisor:
         self._tools.registry.unmanage(self.agent.id)
         self._tools.router.set_route(self.agent.id, None)
 
-    def adopt(self, process: Process, record: InstanceRecord, *, holds_port: bool = False) -> None:
+    async def adopt(self, process: Process, record: InstanceRecord, *, holds_port: bool = False) -> None:
         """Take back a process that an earlier manager started; `holds_port`: it cannot share the agent's port."""
         self.restarts = max(self.restarts, record.restarts)
         self._keep_address(record)
-        self._set.adopt(self.agent, process, record, generation=self._generation, holds_port=holds_port)
+        instance = self._set.adopt(self.agent, process, record, generation=self._generation, holds_port=holds_port)
+        # For a sidecar its probe speaks.
+        if not self.agent.is_sidecar:
+            await self._set.contact(instance, record, leaving=partial(self.go_on_stopping, record.instance_id))
 
     def go_on_stopping(self, instance_id: str) -> None:
         """An earlier manager had told this adopted instance to stop: its end is no crash, and its place is free."""
@@ -232,6 +236,10 @@ class AgentSupervisor:
     def _wanted(self) -> int:
         return 0 if self._closing is not None or self.desired is DesiredState.STOPPED else self.instances_wanted
 
+    @property
+    def _going(self) -> int:
+        return sum(instance.stop is None for instance in self.instances)
+
     async def _reconcile(self) -> float | None:
         """Do what is due; answers in how many seconds to look again, unless woken before."""
         await self._collect_exits()
@@ -274,9 +282,8 @@ class AgentSupervisor:
 
     def _until_next_deadline(self, looked_at: float) -> float | None:
         deadlines = self._liveness.deadlines(self.agent.start_timeout_seconds)
-        going = sum(instance.stop is None for instance in self.instances)
         # A start that was due and yet not made waits for an old instance to end, which wakes us by itself.
-        if going < self._wanted and self.recovery.due is not None and self.recovery.due > looked_at:
+        if self._going < self._wanted and self.recovery.due is not None and self.recovery.due > looked_at:
             deadlines.append(self.recovery.due)
         return max(0.0, min(deadlines) - self._tools.clock.monotonic()) if deadlines else None
 
@@ -370,11 +377,8 @@ class AgentSupervisor:
         return state, (self._setback or self._shortage()) if state in _SERVING else reason
 
     def _shortage(self) -> str | None:
-        going = sum(instance.stop is None for instance in self.instances)
-        conflict = self.port_conflict if going < self._wanted else None
-        return (
-            f"{conflict}, so no other can be started beside it; restart it with strategy recreate" if conflict else None
-        )
+        conflict = self.port_conflict if self._going < self._wanted else None
+        return conflict and f"{conflict}, so no other can be started beside it; restart it with strategy recreate"
 
     def _state_without_process(self) -> tuple[AgentState, str | None]:
         reason = self._setback or (self.last_exit.reason if self.last_exit else None)

@@ -16,6 +16,7 @@ from manager.registry.instance import RegisteredInstance
 from manager.specs.models import AgentConfig
 from manager.specs.probe import ProbeSettings
 from manager.store.store import InstanceRecord
+from manager.supervision.contact import contact, keep_contacting
 from manager.supervision.managed_instance import ManagedInstance, StopPlan
 from manager.supervision.pausing import align, missing_action
 from manager.supervision.probe import Probe
@@ -56,11 +57,17 @@ class InstanceSet:
 
     def adopt(
         self, agent: AgentConfig, process: Process, record: InstanceRecord, *, generation: int, holds_port: bool
-    ) -> None:
+    ) -> ManagedInstance:
         """Take back a process that an earlier manager started."""
         instance = adopt_instance(agent, process, record, self._tools, generation=generation)
         instance.holds_port = holds_port
         self._keep(instance, agent.probe)
+        return instance
+
+    async def contact(self, instance: ManagedInstance, record: InstanceRecord, *, leaving: Callable[[], None]) -> None:
+        """Ask one that was taken back how it is; one that does not answer is asked again, behind the caller's back."""
+        if not await contact(record, self._tools, leaving=leaving):
+            self._control(instance, keep_contacting(record, self._tools, leaving=leaving), "contact")
 
     @property
     def port_holder(self) -> ManagedInstance | None:

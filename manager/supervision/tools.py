@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from manager.adapter_client import AdapterClient
@@ -20,6 +20,7 @@ from manager.supervision.process import Spawner
 class Tools:
     """`last_words` (agent id, log offset at the start) says why a process died, as far as its log tells.
 
+    `listening` (pid): the URLs at which that process would answer HTTP.
     `silence_limit_seconds`: for so long an instance may be unresponsive before it is killed.
     """
 
@@ -33,6 +34,7 @@ class Tools:
     adapters: AdapterClient
     last_words: Callable[[str, int], str | None]
     log_size: Callable[[str], int]
+    listening: Callable[[int], Awaitable[list[str]]]
     kill_grace_seconds: float
     silence_limit_seconds: float
     dependencies: Dependencies = field(default_factory=Dependencies)

@@ -24,14 +24,17 @@ COMMAND = (sys.executable, "-c", "from manager.cli.main import main; main()", "u
 DEADLINE_SECONDS = 45.0
 
 
-def until(condition: Callable[[], T | None], what: str, *, seconds: float = DEADLINE_SECONDS) -> T:
+def until(
+    condition: Callable[[], T | None], what: str | Callable[[], str], *, seconds: float = DEADLINE_SECONDS
+) -> T:
     """What `condition` answers as soon as that is true; an AssertionError naming `what` when it never is."""
     deadline = time.monotonic() + seconds
     while True:
         found = condition()
         if found:
             return found
-        assert time.monotonic() < deadline, f"did not happen within {seconds:g} s: {what}"
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"did not happen within {seconds:g} s: {what if isinstance(what, str) else what()}")
         time.sleep(0.02)
 
 
@@ -83,11 +86,15 @@ class ManagerProcess:
     def wait_for(self, agent_id: str, *states: str, seconds: float = DEADLINE_SECONDS) -> dict[str, Any]:
         """The agent's row, once its state is one of `states`."""
 
+        found: dict[str, Any] = {}
+
         def row() -> dict[str, Any] | None:
-            found = self.agent(agent_id)
+            found.update(self.agent(agent_id))
             return found if found["state"] in states else None
 
-        return until(row, f"{agent_id} becomes {' or '.join(states)}", seconds=seconds)
+        return until(
+            row, lambda: f"{agent_id} becomes {' or '.join(states)}; it is {found} after {self.output}", seconds=seconds
+        )
 
     def start(self, agent_id: str) -> dict[str, Any]:
         """Its row, once it is running and ready."""

@@ -365,9 +365,10 @@ def test_a_task_over_its_time_is_a_504_and_is_cancelled(manager: ManagerProcess)
 
 
 def test_each_answer_says_where_the_time_went(manager: ManagerProcess) -> None:
-    answer = manager.execute("echo", sleep_ms=50)
+    answer = manager.execute("echo", sleep_ms=100)
     times = dict(part.split(";dur=") for part in answer.headers["server-timing"].split(", "))
     assert list(times) == ["queue", "connect", "agent", "total"]
+    # uvloop's timers are set from the time at which the loop last woke, and so may fire early.
     assert 50 <= float(times["agent"]) <= float(times["total"])
     refused = manager.http.post("/api/agent-services/echo/execute", content=b"x" * 20_000_001)
     assert refused.status_code == 413

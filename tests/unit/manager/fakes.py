@@ -331,6 +331,7 @@ class World:
     store: FakeStore = field(default_factory=FakeStore)
     adapters: FakeAdapters = field(default_factory=FakeAdapters)
     events: list[Event] = field(default_factory=list)
+    listening: dict[int, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.bus = EventBus(self.clock)
@@ -350,9 +351,13 @@ class World:
             adapters=self.adapters.client,
             last_words=lambda _agent_id, _offset: self.last_words,
             log_size=lambda _agent_id: 7,
+            listening=self._listening,
             kill_grace_seconds=KILL_GRACE_SECONDS,
             silence_limit_seconds=SILENCE_LIMIT_SECONDS,
         )
+
+    async def _listening(self, pid: int) -> list[str]:
+        return self.listening.get(pid, [])
 
     async def routed(self, agent_id: str) -> RegisteredInstance:
         """The instance that a request goes to now; waits and raises as `Router.lease` does."""
