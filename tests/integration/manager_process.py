@@ -24,9 +24,7 @@ COMMAND = (sys.executable, "-c", "from manager.cli.main import main; main()", "u
 DEADLINE_SECONDS = 45.0
 
 
-def until(
-    condition: Callable[[], T | None], what: str | Callable[[], str], *, seconds: float = DEADLINE_SECONDS
-) -> T:
+def until(condition: Callable[[], T | None], what: str | Callable[[], str], *, seconds: float = DEADLINE_SECONDS) -> T:
     """What `condition` answers as soon as that is true; an AssertionError naming `what` when it never is."""
     deadline = time.monotonic() + seconds
     while True:
