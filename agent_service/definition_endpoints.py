@@ -7,9 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent_service.contract import ReloadRequest
-from agent_service.definition import complaint
+from agent_service.definition import AgentDefinition
 from agent_service.errors import BadRequest, StateConflict
 from agent_service.http.body import read_object
+from agent_service.issues import issues_of, unknown_keys
 from agent_service.runtimes.protocol import DefinedRuntime, Runtime
 
 DEFAULT_THREADS = 50
@@ -49,13 +50,17 @@ class DefinitionEndpoints:
 
 
 def parse_reload(body: dict[str, object]) -> ReloadRequest:
-    """The definition. Raises `BadRequest` with every error and its path."""
+    """The definition. Raises `BadRequest` with all that is wrong: where, what was found, what is allowed."""
     if "definition" not in body:
         raise BadRequest(f'The body has no "definition"; send the whole definition, such as {RELOAD_EXAMPLE}.')
     try:
         return ReloadRequest.model_validate(body)
     except ValidationError as error:
-        wrong = "; ".join(map(complaint, error.errors(include_url=False)))
+        issues = [
+            *unknown_keys(AgentDefinition, body["definition"], "definition"),
+            *issues_of(error, ReloadRequest, ""),
+        ]
+        wrong = "; ".join(map(str, issues))
         raise BadRequest(f"The definition is wrong, and nothing has changed: {wrong}.") from error
 
 

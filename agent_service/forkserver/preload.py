@@ -24,20 +24,26 @@ _LIGHT = (
 )
 _LANGGRAPH = (
     *_LIGHT,
-    "httpcore._async.http11",
+    # What agents that are written with LangGraph import, and what LangGraph imports in their first task.
     "langchain_core.language_models",
     "langchain_core.messages",
     "langchain_core.output_parsers",
     "langchain_core.prompts",
     "langchain_core.runnables",
     "langchain_core.tools",
-    "langchain_mcp_adapters.client",
-    "langchain_mcp_adapters.tools",
+    "langchain_core.tracers.context",
+    "langchain_core.tracers.run_collector",
+    "langchain_core.tracers.stdout",
     "langgraph.checkpoint.memory",
     "langgraph.graph",
     "langgraph.graph.message",
     "langgraph.prebuilt",
     "langgraph.types",
+    # What runs an agent from data: LangChain's agent loop, the MCP client, the threads' SQLite.
+    "agent_service.runtimes.react.references",
+    "agent_service.runtimes.react.runtime",
+    "agent_service.runtimes.tools.toolbox",
+    "httpcore._async.http11",
 )
 _MODULES: dict[Profile, tuple[str, ...]] = {"light": _LIGHT, "langgraph": _LANGGRAPH}
 

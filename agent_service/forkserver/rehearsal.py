@@ -44,6 +44,7 @@ def rehearse(profile: Profile) -> None:
     try:
         if profile == "langgraph":
             _compile_graph()
+            _compile_agent()
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
             runner.run(asyncio.wait_for(_live(), _SECONDS))
     except Exception as error:
@@ -62,6 +63,17 @@ def _compile_graph() -> None:
     graph.add_edge(START, "write")
     graph.add_conditional_edges("write", lambda state: END, [END])
     graph.compile()
+
+
+def _compile_agent() -> None:
+    """An agent from data, as far as it comes without a task."""
+    from agent_service.definition import AgentDefinition
+    from agent_service.runtimes.react.agent import Agent
+    from agent_service.runtimes.react.usage import UsageTotals
+
+    model = {"provider": "scripted", "model": "rehearsal", "script": ["It is done."]}
+    definition = AgentDefinition.model_validate({"behavior": {"model_parameters": model}})
+    Agent(definition, str, UsageTotals()).compile([], None)
 
 
 class _State(TypedDict, total=False):

@@ -178,7 +178,12 @@ class ForkServer:
                 self._spawn(connection, request)
                 return
             case ListInstances():
-                listing = Listing(id=request.id, instances=self._instances.running, fixed=pack(self._fixed))
+                listing = Listing(
+                    id=request.id,
+                    instances=self._instances.running,
+                    fixed=pack(self._fixed),
+                    stale=self._snapshot.is_stale,
+                )
                 connection.answer(listing)
                 return
             case Lend():

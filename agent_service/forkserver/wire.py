@@ -142,10 +142,14 @@ class RunningInstance(WireModel):
 
 
 class Listing(Answer):
-    """Every instance that lives. `fixed`: the variables that this server's forks obey no more, packed."""
+    """Every instance that lives. `fixed`: the variables that this server's forks obey no more, packed.
+
+    `stale`: what it has imported was changed on disk, so that another one will take its place at the next start.
+    """
 
     instances: tuple[RunningInstance, ...]
     fixed: dict[str, str | None]
+    stale: bool = False
 
 
 class ExitNotice(WireModel):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from agent_service.definition import AgentDefinition, McpServer
-from manager.specs.document import json_path
-from manager.specs.redaction import HIDDEN, is_reference, shown
+from agent_service.issues import json_path
+from agent_service.redaction import HIDDEN, is_reference, shown
 
 _SIDECAR = re.compile(r"\{sidecar:([^{}]*)\}")
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from agent_service.issues import json_path
 from manager.errors import ConfigIssue
 from manager.specs.definitions import sidecars_in
-from manager.specs.document import json_path
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Pure; it holds what may be shown and nothing else: references as such, secrets h
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
@@ -12,11 +13,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, JsonValue, computed_field
 
+from agent_service.issues import json_path, keys_of
 from manager.settings import AgentSettings, RuntimeSettings
-from manager.specs.document import json_path
 from manager.specs.fleet_config import FleetConfig
 from manager.specs.models import AgentConfig
-from manager.specs.problems import keys_of
 
 # The manager holds these by itself. Of name, description and metadata an adapter has a copy, which its own /info
 # shows until its next start; of drainTimeoutSeconds too, but every stop brings the manager's value along.
@@ -38,8 +38,10 @@ LIVE_AGENT_KEYS = frozenset(key for key, name in keys_of(AgentConfig).items() if
 """The keys of an agent that a running process needs not be restarted for."""
 # Of the limits the manager watches over this one by itself.
 _LIVE_PATHS = frozenset({("limits", "memory_mb")})
-LIVE_RUNTIME_KEYS = frozenset(keys_of(AgentSettings))
-"""The keys of `runtime` that reach the agents, as changes of theirs; all others need a restart of the manager."""
+LIVE_RUNTIME_FIELDS = frozenset({*AgentSettings.model_fields, "webhooks"})
+"""What of `runtime` reaches the agents, as changes of theirs, or is the manager's to change as it runs."""
+LIVE_RUNTIME_KEYS = frozenset(key for key, name in keys_of(RuntimeSettings).items() if name in LIVE_RUNTIME_FIELDS)
+"""All other keys of `runtime` need a restart of the manager."""
 
 _NAMED = 5
 _ABSENT = object()
@@ -98,6 +100,11 @@ class ConfigDiff(_Part):
     def is_empty(self) -> bool:
         """Whether there is no difference at all."""
         return not (self.added or self.removed or self.changed or self.reordered or self.runtime)
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells this difference from another one: who has looked at it can ask for just that."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
     @property
     def pending(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any, NoReturn
 
+from agent_service.issues import json_path
 from manager.errors import ConfigError, ConfigIssue
 
 MAX_CONFIG_BYTES = 10 * 1024 * 1024
@@ -35,15 +36,6 @@ def read_document(path: Path) -> dict[str, Any]:
     if repeated:
         raise ConfigError(str(path), _repetitions(document, repeated))
     return document
-
-
-def json_path(parent: str, key: str | int) -> str:
-    """The path of a member: `agents[0].env.KEY`; a key that is no plain word stands in brackets and quotes."""
-    if isinstance(key, int):
-        return f"{parent}[{key}]"
-    if not key.replace("$", "").isidentifier():
-        return f"{parent}[{json.dumps(key)}]"
-    return f"{parent}.{key}" if parent else key
 
 
 def _read(path: Path) -> bytes:

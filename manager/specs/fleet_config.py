@@ -39,5 +39,9 @@ class FleetConfig:
 
 
 def as_dummies(config: FleetConfig) -> FleetConfig:
-    """The same fleet with every agent a dummy, which needs no code, no command and no secrets."""
-    return replace(config, agents=tuple(agent.model_copy(update=_DUMMY) for agent in config.agents))
+    """The same fleet with every agent a dummy, which needs no code, no command and no secrets, and worries nobody."""
+    return replace(
+        config,
+        runtime=config.runtime.model_copy(update={"webhooks": ()}),
+        agents=tuple(agent.model_copy(update=_DUMMY) for agent in config.agents),
+    )

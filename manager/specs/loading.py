@@ -13,17 +13,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from agent_service.issues import issues_of, json_path, keys_of, unknown_keys
+from agent_service.redaction import brief
 from manager.errors import ConfigError, ConfigIssue
 from manager.settings import EnvironmentSource, RuntimeSettings, env_name, overlay
 from manager.specs.definitions import references_in
 from manager.specs.dependencies import dependency_issues
-from manager.specs.document import json_path, read_document
+from manager.specs.document import read_document
 from manager.specs.fleet_config import FleetConfig
 from manager.specs.models import AgentConfig, ConfigDocument
-from manager.specs.problems import issues_of, keys_of, unknown_keys
 from manager.specs.project import project_directory
-from manager.specs.redaction import brief
 from manager.specs.references import resolve_all
+from manager.specs.webhooks import webhook_issues
 
 _KINDS: dict[Any, str] = {dict: "an object", list: "an array", str: "text"}
 
@@ -46,8 +47,10 @@ def load_config(path: Path, *, environ: Mapping[str, str], check_references: boo
     issues += [*_shared("id", str, written), *_shared("port", int, written)]
     issues += _on_manager_port(runtime, written)
     issues += dependency_issues(written)
+    issues += _unusable_schemas(written)
     if check_references:
         issues += _unresolved(written, environ, base)
+        issues += webhook_issues(runtime.webhooks if runtime else (), environ, base)
     if issues or runtime is None:
         raise ConfigError(str(path), issues)
     return FleetConfig(runtime, tuple(agent for agent in agents if agent), path, base)
@@ -113,6 +116,17 @@ def _on_manager_port(runtime: RuntimeSettings | None, written: list[Any]) -> Ite
         if runtime and port == runtime.manager_port:
             found = f"{port}, the port of the manager itself ({runtime.manager_url})"
             yield ConfigIssue(f"agents[{index}].port", found, "choose another port")
+
+
+def _unusable_schemas(written: list[Any]) -> Iterator[ConfigIssue]:
+    for index, definition in _values("definition", dict, written):
+        schema = definition.get("output_schema")
+        if isinstance(schema, dict):
+            # Imported here: a fleet without such a schema need not pay for the library below.
+            from agent_service.output_schema import schema_issue
+
+            issue = schema_issue(schema, f"{json_path('agents', index)}.definition.output_schema")
+            yield from () if issue is None else (issue,)
 
 
 def _unresolved(written: list[Any], environ: Mapping[str, str], base: Path) -> Iterator[ConfigIssue]:

@@ -10,11 +10,11 @@ from pydantic import AfterValidator, ConfigDict, Field, JsonValue, ValidationInf
 
 from agent_service.contract import AgentId, AgentSpec
 from agent_service.definition import AgentDefinition
+from agent_service.redaction import shown
 from manager.settings import AgentSettings, RuntimeSettings, StrictCamelModel
 from manager.specs.definitions import public_definition
 from manager.specs.extras import Extra
 from manager.specs.probe import ProbeSettings
-from manager.specs.redaction import shown
 
 DUMMY = "dummy"
 REACT = "react"

@@ -12,6 +12,9 @@ from typing import Literal
 from agent_service import contract
 from agent_service.contract import AdapterStatus
 from agent_service.definition import AgentDefinition
+from agent_service.log_files import LogLimits
+from agent_service.redaction import is_reference
+from agent_service.tracing.settings import ENDPOINT, SERVICE_NAME, TRACES_ENDPOINT
 from manager.settings import Secrets
 from manager.specs.definitions import with_addresses
 from manager.specs.models import DUMMY, AgentConfig
@@ -38,6 +41,10 @@ class Launcher:
     state_directory: Path | None = None
     """Below it each agent has a directory for what it remembers."""
     addresses: Addresses = field(default_factory=Addresses)
+    log_limits: LogLimits | None = None
+    """When an agent rotates its log; None leaves it to the agent."""
+    begin_log: Callable[[str, str], None] | None = None
+    """Told (agent id, instance id) before each start."""
 
     def launch(self, agent: AgentConfig, *, paused: bool) -> Launch:
         """A new instance of `agent`. Raises `ConfigError` for a reference that cannot be resolved."""
@@ -50,11 +57,13 @@ class Launcher:
         told = {**self._told(agent, instance_id, port), **self._where_others_are(agent)}
         if not agent.is_sidecar:
             told |= self._told_adapters(agent, definition, paused)
+        if self.begin_log is not None:
+            self.begin_log(agent.id, instance_id)
         return Launch(
             agent_id=agent.id,
             instance_id=instance_id,
             argv=tuple(sys.executable if word == PYTHON else word for word in argv),
-            environment={**inherited, **own, **told},
+            environment={**inherited, **self._traced(agent), **own, **told},
             directory=self.project_directory,
             log_file=self.log_file(agent.id),
             public_port=agent.port if self._is_shared(agent) else None,
@@ -68,6 +77,11 @@ class Launcher:
         """What an agent that is described by data is told of itself: with the addresses of its sidecars."""
         return with_addresses(agent.definition, self.addresses.of) if agent.definition is not None else None
 
+    def _traced(self, agent: AgentConfig) -> dict[str, str]:
+        """Whatever language it is written in: the name by which its traces are found, where they have an endpoint."""
+        is_traced = self.environ.get(ENDPOINT) or self.environ.get(TRACES_ENDPOINT)
+        return {SERVICE_NAME: agent.id} if is_traced else {}
+
     def _told(self, agent: AgentConfig, instance_id: str, port: int) -> dict[str, str]:
         return {
             contract.ENV_AGENT_ID: agent.id,
@@ -75,7 +89,15 @@ class Launcher:
             contract.ENV_HOST: ADAPTER_HOST,
             contract.ENV_PORT: str(port),
             contract.ENV_LOG_FILE: str(self.log_file(agent.id)),
+            **self._told_of_logs(agent),
         }
+
+    def _told_of_logs(self, agent: AgentConfig) -> dict[str, str]:
+        told = {contract.ENV_SECRETS: ",".join(name for name, value in agent.env.items() if is_reference(value))}
+        if self.log_limits is not None:
+            told[contract.ENV_LOG_MAX_BYTES] = str(self.log_limits.max_bytes)
+            told[contract.ENV_LOG_MAX_FILES] = str(self.log_limits.max_files)
+        return {name: value for name, value in told.items() if value}
 
     def _told_adapters(self, agent: AgentConfig, definition: AgentDefinition | None, paused: bool) -> dict[str, str]:
         spec = agent.spec().model_copy(update={"definition": definition})

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from typing import Protocol
 
-from manager.errors import ConfigError, NotReady
+from manager.errors import ConfigError, NotReady, StateConflict
 from manager.events import EventBus, EventKind
-from manager.settings import AgentSettings
-from manager.specs.diff import ConfigDiff, Effect, diff
+from manager.specs.diff import LIVE_RUNTIME_FIELDS, ConfigDiff, Effect, diff
 from manager.specs.fleet_config import FleetConfig
 from manager.specs.models import AgentConfig
 
@@ -63,10 +62,11 @@ class Reloader:
         new = await asyncio.to_thread(self._load)
         return diff(self.running, new)
 
-    async def apply(self, *, actor: str, quiet: bool = False) -> ConfigDiff:
+    async def apply(self, *, actor: str, quiet: bool = False, seen: str | None = None) -> ConfigDiff:
         """Take the file over; returns when every agent knows, not when it has drained. `quiet` about no differences.
 
-        Raises `ConfigError`, with nothing changed, and `NotReady` while the manager starts or stops.
+        `seen` is the fingerprint of the plan that whoever asks has looked at. Raises, with nothing changed,
+        `ConfigError`, `NotReady` while the manager starts or stops, and `StateConflict` where the plan is another now.
         """
         async with self._lock:
             new = await self._read(actor)
@@ -74,6 +74,8 @@ class Reloader:
                 raise NotReady("The manager is starting or stopping and takes no config; try again in a moment.")
             # Nothing is awaited from here on: no request ever sees half of a reload.
             changes = diff(self.running, new)
+            if seen not in (None, changes.fingerprint):
+                raise StateConflict("The config file has changed since you saw this plan; look at the new one.")
             self._change(changes, new)
         if not (quiet and changes.is_empty):
             self._announce(changes, actor)
@@ -96,8 +98,8 @@ class Reloader:
         for agent_id in changes.added:
             self._supervisor.add(agents[agent_id])
         self._supervisor.reorder(list(agents))
-        defaults = {name: getattr(new.runtime, name) for name in AgentSettings.model_fields}
-        self._config = replace(self._config, runtime=self._config.runtime.model_copy(update=defaults))
+        live = {name: getattr(new.runtime, name) for name in LIVE_RUNTIME_FIELDS}
+        self._config = replace(self._config, runtime=self._config.runtime.model_copy(update=live))
 
     def _announce(self, changes: ConfigDiff, actor: str) -> None:
         self._bus.publish(

@@ -21,10 +21,13 @@ async def start_instance(
     agent: AgentConfig, tools: Tools, *, generation: int, restarts: int, paused: bool
 ) -> ManagedInstance:
     """Start a process for `agent`. Raises `ConfigError` (an unresolvable reference) or `SpawnFailed`."""
+    if agent.is_sidecar:
+        await _secure_address(agent, tools)
     launch = tools.launcher.launch(agent, paused=paused)
     # Before the process exists: it may register before `spawn` returns.
     tools.registry.expect(agent.id, launch.instance_id)
     log_offset = tools.log_size(agent.id)
+    ordered = tools.clock.monotonic()
     try:
         process = await tools.spawner.spawn(launch)
     except SpawnFailed:
@@ -48,9 +51,23 @@ async def start_instance(
         agent_id=agent.id,
         instance_id=instance.instance_id,
         pid=instance.pid,
+        spawn_seconds=round(instance.started - ordered, 3),
     )
     await _write_down(instance, tools, restarts)
     return instance
+
+
+async def _secure_address(agent: AgentConfig, tools: Tools) -> None:
+    before = await tools.launcher.addresses.secure(agent)
+    if before is not None:
+        address = tools.launcher.addresses.of(agent.id)
+        tools.bus.publish(
+            EventKind.SIDECAR_MOVED,
+            f"{agent.id} moves to {address}, for another process listens at {before}",
+            agent_id=agent.id,
+            address=address,
+            before=before,
+        )
 
 
 def adopt_instance(

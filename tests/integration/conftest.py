@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.integration.chaos import MARK
 from tests.integration.manager_process import COMMAND, ROOT, ManagerProcess, running_manager, write_config
+from tests.integration.watchman import watched
 
 _AGENTS = 40
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_outlives_the_tests() -> Iterator[None]:
+    """A fleet outlives its manager on purpose; it shall not outlive a test that fails, or is cut off, in between."""
+    mark = uuid.uuid4().hex
+    os.environ[MARK] = mark
+    with watched(mark):
+        yield
+    del os.environ[MARK]
 
 
 class Fleet:

@@ -15,8 +15,8 @@ from typing import Any
 import uvloop
 from langchain_core.messages import ToolMessage
 
+from agent_service.contract import ToolServerHealth
 from agent_service.definition import McpServer
-from agent_service.runtimes.tools.health import ServerHealth
 from agent_service.runtimes.tools.timing import Timing
 from agent_service.runtimes.tools.toolbox import Toolbox
 
@@ -78,7 +78,7 @@ async def text(toolbox: Toolbox, name: str, /, **arguments: Any) -> str:
     return str(message.content)
 
 
-def health(toolbox: Toolbox, name: str) -> ServerHealth:
+def health(toolbox: Toolbox, name: str) -> ToolServerHealth:
     return next(server for server in toolbox.health() if server.name == name)
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from agent_service.contract import ToolServerState
 from agent_service.definition import McpServer
-from agent_service.runtimes.tools.health import ServerState
 from agent_service.runtimes.tools.timing import Timing
 from tests.integration.mcp_tools import ROOT, call, health, names, opened, run, text, until
 
@@ -55,6 +55,11 @@ def test_all_four_serve_one_agent_over_stdio_and_end_with_it(tmp_path: Path) -> 
     subprocess.run(["git", "init", "-q", str(repository)], check=True)
     (repository / "new.txt").write_text("x")
 
+    others = set(psutil.Process().children())
+
+    def servers() -> set[psutil.Process]:
+        return set(psutil.Process().children()) - others
+
     async def scenario() -> None:
         async with opened(
             program("time", INSTALLED / "bin" / "mcp-server-time"),
@@ -63,7 +68,7 @@ def test_all_four_serve_one_agent_over_stdio_and_end_with_it(tmp_path: Path) -> 
             program("files", FILESYSTEM, str(tmp_path)),
         ) as toolbox:
             assert [(server.name, server.state) for server in toolbox.health()] == [
-                (name, ServerState.READY) for name in ("time", "git", "everything", "files")
+                (name, ToolServerState.READY) for name in ("time", "git", "everything", "files")
             ], toolbox.health()
             assert all(server.warnings == [] for server in toolbox.health())
             assert json.loads(await text(toolbox, "get_current_time", timezone="Asia/Tokyo"))["is_dst"] is False
@@ -77,8 +82,8 @@ def test_all_four_serve_one_agent_over_stdio_and_end_with_it(tmp_path: Path) -> 
             assert await text(toolbox, "read_text_file", path=str(tmp_path / "note.txt")) == "remember the milk"
             outside = await call(toolbox, "read_text_file", path="/etc/hostname")
             assert outside.status == "error" and "Access denied" in str(outside.content)
-            assert len(psutil.Process().children()) >= 4
-        await until(lambda: not psutil.Process().children(), "the end of every server")
+            assert len(servers()) >= 4
+        await until(lambda: not servers(), "the end of every server")
 
     run(scenario)
 
@@ -109,14 +114,14 @@ def test_everything_over_http_survives_its_own_restart(kind: str, transport: str
     async def scenario() -> None:
         async with opened(server, timing=timing) as toolbox:
             with everything(kind, port):
-                await until(lambda: health(toolbox, "everything").state is ServerState.READY, "the connection")
+                await until(lambda: health(toolbox, "everything").state is ToolServerState.READY, "the connection")
                 assert await text(toolbox, "get-sum", a=1, b=2) == "The sum of 1 and 2 is 3."
                 answers = [text(toolbox, "echo", message=str(n)) for n in range(20)]
                 assert await asyncio.gather(*answers) == [f"Echo: {n}" for n in range(20)]
-            await until(lambda: health(toolbox, "everything").state is ServerState.UNAVAILABLE, "the loss")
+            await until(lambda: health(toolbox, "everything").state is ToolServerState.UNAVAILABLE, "the loss")
             assert names(toolbox) == set()
             with everything(kind, port):
-                await until(lambda: health(toolbox, "everything").state is ServerState.READY, "the return")
+                await until(lambda: health(toolbox, "everything").state is ToolServerState.READY, "the return")
                 assert await text(toolbox, "echo", message="again") == "Echo: again"
 
     run(scenario)

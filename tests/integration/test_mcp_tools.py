@@ -16,10 +16,10 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
+from agent_service.contract import ToolServerState
 from agent_service.definition import McpServer
 from agent_service.proc import read_stat
 from agent_service.runtimes.tools.errors import ToolServerUnavailable
-from agent_service.runtimes.tools.health import ServerState
 from agent_service.runtimes.tools.results import MAX_TEXT_CHARACTERS
 from agent_service.runtimes.tools.timing import Timing
 from agent_service.runtimes.tools.toolbox import Toolbox
@@ -130,7 +130,7 @@ def test_a_server_killed_in_a_call_fails_that_call_and_comes_back() -> None:
         async with opened(stdio(), timing=QUICK) as toolbox:
             first = await text(toolbox, "pid")
             asleep = asyncio.create_task(call(toolbox, "sleep", seconds=60))
-            await until(lambda: health(toolbox, "local").state is ServerState.READY, "ready")
+            await until(lambda: health(toolbox, "local").state is ToolServerState.READY, "ready")
             died = await call(toolbox, "die")
             assert died.status == "error" and "its process ended with status 7" in str(died.content)
             assert (await asleep).status == "error"
@@ -197,7 +197,7 @@ def test_a_dead_a_deaf_and_a_missing_server_cost_the_others_nothing() -> None:
                 assert health(toolbox, "dead").last_error == "its process ended with status 3"
                 assert "no program 'no-such-program'" in str(health(toolbox, "absent").last_error)
                 assert "cannot be reached" in str(health(toolbox, "away").last_error)
-                assert health(toolbox, "deaf").state is ServerState.CONNECTING
+                assert health(toolbox, "deaf").state is ToolServerState.CONNECTING
         assert {"event": "MCP server says", "server": "dead", "line": "no licence found", "log_level": "info"} in logs
 
     run(scenario)
@@ -220,7 +220,7 @@ def test_a_server_that_hangs_is_found_by_ping_and_started_anew() -> None:
     async def scenario() -> None:
         async with opened(stdio(options={"deaf": 3}), timing=replace(QUICK, ping=0.5)) as toolbox:
             await until(lambda: health(toolbox, "local").reconnects >= 1, "the reconnect")
-            assert health(toolbox, "local").state is not ServerState.CONNECTING or names(toolbox)
+            assert health(toolbox, "local").state is not ToolServerState.CONNECTING or names(toolbox)
 
     run(scenario)
 
@@ -378,10 +378,10 @@ def test_a_server_over_http_dies_in_a_call_and_comes_back_under_another_session(
                 died = await call(toolbox, "die")
                 assert died.status == "error" and "the connection broke" in str(died.content)
                 server.kill()
-                await until(lambda: health(toolbox, "web").state is ServerState.UNAVAILABLE, "the loss")
+                await until(lambda: health(toolbox, "web").state is ToolServerState.UNAVAILABLE, "the loss")
                 assert toolbox.tools() == []
                 server.start()
-                await until(lambda: health(toolbox, "web").state is ServerState.READY, "the return")
+                await until(lambda: health(toolbox, "web").state is ToolServerState.READY, "the return")
                 assert await text(toolbox, "pid") == str(server.process.pid)
                 reconnects = health(toolbox, "web").reconnects
                 server.kill()

@@ -180,4 +180,4 @@ def test_a_definition_that_cannot_be_used_ends_the_start_with_a_sentence(tmp_pat
     options = ("--id", "x", "--entry-point", "react", "--definition", str(tmp_path / "d.json"))
     with AdapterProcess(*options) as adapter:
         assert adapter.exit_status() == 78
-        assert "env:NOT_SET, which is not set" in "".join(adapter.output)
+        assert "'env:NOT_SET', which is not set" in "".join(adapter.output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import sqlite3
 import sys
 from contextlib import closing
@@ -111,6 +112,52 @@ def test_a_sidecar_that_fails_its_probe_is_restarted_and_its_user_goes_on(tmp_pa
         assert manager.agent("user")["pid"] == user["pid"], "the agent went on"
         assert json.loads(manager.execute("user").json()["result"]["answer"])["pid"] != tool["pid"]
         assert manager.stop() == 0
+
+
+@pytest.mark.full
+def test_a_sidecar_whose_port_a_stranger_takes_moves_and_its_users_find_it(tmp_path: Path) -> None:
+    agents = fleet(tmp_path)
+    model = {"provider": "openai", "model": "m", "base_url": "http://{sidecar:the-tool}/v1", "retries": 0}
+    talker = {"id": "talker", "entryPoint": "react", "definition": {"behavior": {"model_parameters": model}}}
+    agents.append({**talker, "dependsOn": ["the-tool"]})
+    with running_manager(write_config(tmp_path, agents)) as manager:
+        user, talking = (manager.wait_for(agent_id, "running") for agent_id in ("user", "talker"))
+        before = manager.agent("the-tool")["service_url"]
+        manager.act("the-tool", "stop")
+        manager.wait_for("the-tool", "stopped")
+        with closing(stranger_at(before)) as stranger:
+            manager.act("the-tool", "start")
+            after = manager.wait_for("the-tool", "running")["service_url"]
+            assert after != before
+            until(lambda: manager.agent("user")["pid"] not in (None, user["pid"]), "its user has been replaced")
+            manager.wait_for("user", "running")
+            result = manager.execute("user").json()["result"]
+            assert result["told"] == {"AGENT_DEPENDENCY_THE_TOOL_URL": after}
+            assert json.loads(result["answer"])["pid"] == manager.agent("the-tool")["pid"]
+            until(lambda: told_address(manager) == f"{after}/v1", "the agent from data has been told")
+            assert manager.agent("talker")["pid"] == talking["pid"], "and goes on"
+            with pytest.raises(BlockingIOError):
+                stranger.accept()
+        (moved,) = [event for event in manager.events("the-tool") if event["kind"] == "sidecar_moved"]
+        assert moved["data"] == {"address": after.removeprefix("http://"), "before": before.removeprefix("http://")}
+        assert moved["message"] in manager.output
+        assert manager.stop() == 0
+
+
+def stranger_at(url: str) -> socket.socket:
+    """Somebody else's listener, which answers nobody."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", int(url.rpartition(":")[2])))
+    listener.listen()
+    listener.setblocking(False)
+    return listener
+
+
+def told_address(manager: ManagerProcess) -> str:
+    """Where the agent from data looks for its model."""
+    info = manager.http.get("/api/agent-services/talker/info").json()
+    return str(info["definition"]["model"]["base_url"])
 
 
 @pytest.mark.full

@@ -17,6 +17,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphRecursionError
 
 from agent_service.definition import AgentDefinition
+from agent_service.output_schema import OutputSchema
 from agent_service.runtimes.protocol import Emit, ignore_chunk
 from agent_service.runtimes.react.failures import ModelFailed
 from agent_service.runtimes.react.guardrails import Guard, GuardedModel
@@ -24,7 +25,7 @@ from agent_service.runtimes.react.models import build_model
 from agent_service.runtimes.react.retries import PatientModel
 from agent_service.runtimes.react.scripted import ScriptPosition
 from agent_service.runtimes.react.streaming import Broadcast
-from agent_service.runtimes.react.structured import OutputSchema, StructuredAnswers
+from agent_service.runtimes.react.structured import StructuredAnswers
 from agent_service.runtimes.react.tool_calls import LoggedTools
 from agent_service.runtimes.react.turn import Turn
 from agent_service.runtimes.react.usage import UsageMeter, UsageTotals, load_prices
@@ -84,11 +85,12 @@ class Agent:
         built = self._built
         if built is None or not built.is_for(tools, checkpointer):
             # In a thread: of many hundred tools each is looked at.
-            built = self._built = await asyncio.to_thread(self._build, tools, checkpointer)
+            built = self._built = await asyncio.to_thread(self._made, tools, checkpointer)
         return built.graph
 
-    def _build(self, tools: Sequence[BaseTool], checkpointer: Checkpointer) -> _Built:
-        graph = create_agent(
+    def compile(self, tools: Sequence[BaseTool], checkpointer: Checkpointer) -> Any:
+        """A new graph, within the caller's thread."""
+        return create_agent(
             self._model.chat,
             tools,
             system_prompt=self.definition.behavior.system_prompt or None,
@@ -96,7 +98,9 @@ class Agent:
             context_schema=Turn,
             checkpointer=checkpointer,
         )
-        return _Built(tuple(tools), checkpointer, graph)
+
+    def _made(self, tools: Sequence[BaseTool], checkpointer: Checkpointer) -> _Built:
+        return _Built(tuple(tools), checkpointer, self.compile(tools, checkpointer))
 
     async def run(
         self, graph: Any, messages: Sequence[BaseMessage] | None, thread_id: str | None, turn: Turn, emit: Emit

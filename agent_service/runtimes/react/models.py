@@ -6,7 +6,10 @@ import importlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
+import httpx
 from langchain_core.language_models import BaseChatModel
 from pydantic import ValidationError
 
@@ -15,7 +18,11 @@ from agent_service.errors import EntryPointError
 from agent_service.runtimes.react.scripted import ScriptedModel, read_script
 from agent_service.runtimes.tools.secrets import Secrets
 
+NO_KEY = "none"
+"""A server of one's own asks for no key, but the libraries do."""
 OPENAI_URL = "https://api.openai.com/v1"
+OLLAMA_URL = "http://127.0.0.1:11434"
+GOOGLE_URL = "https://generativelanguage.googleapis.com"
 _CLASSES = {
     "openai": ("langchain_openai", "ChatOpenAI"),
     "ollama": ("langchain_ollama", "ChatOllama"),
@@ -35,28 +42,44 @@ class Model:
 def build_model(parameters: ModelParameters, secrets: Secrets) -> Model:
     """The chat model. Nothing is asked of the provider yet, who may be down.
 
-    Raises `EntryPointError`: the extra is missing, a reference leads nowhere, a key is missing, the script is wrong.
+    Raises `EntryPointError`: the extra is missing, a reference leads nowhere, the script is wrong.
     """
     if parameters.provider == "scripted":
         return Model(_scripted(parameters), _nothing)
     key = secrets.resolved({"api_key": parameters.api_key})["api_key"] if parameters.api_key else None
-    if key is None and parameters.provider != "ollama" and parameters.base_url is None:
-        raise EntryPointError(
-            f"The provider {parameters.provider!r} needs a key; "
-            "set behavior.model_parameters.api_key to a reference such as env:NAME."
-        )
     make, arguments = _class(parameters.provider), _arguments(parameters, key)
-    if parameters.provider == "openai":
-        from openai import DefaultAsyncHttpxClient
+    match parameters.provider:
+        case "openai":
+            from openai import DefaultAsyncHttpxClient
 
-        # The library's own is shared by the whole process, and closed by nobody.
-        client = DefaultAsyncHttpxClient(timeout=parameters.timeout_seconds)
-        return Model(make(**arguments, http_async_client=client), client.aclose)
+            # The library's own is shared by the whole process, and closed by nobody.
+            client = DefaultAsyncHttpxClient(timeout=parameters.timeout_seconds)
+            return Model(make(**arguments, http_async_client=client), client.aclose)
+        case "ollama":
+            transport = _Transport(parameters.base_url or OLLAMA_URL)
+            return Model(make(**arguments, async_client_kwargs={"transport": transport}), transport.aclose)
+        case "google":
+            # With a transport of ours the library uses httpx also where aiohttp is installed, over which it takes a
+            # connection that broke for a refusal.
+            transport = _Transport(parameters.base_url or GOOGLE_URL)
+            return Model(make(**arguments, client_args={"transport": transport}), transport.aclose)
     return Model(make(**arguments), _nothing)
 
 
 async def _nothing() -> None:
     """Of the others' connections their libraries take care."""
+
+
+class _Transport(httpx.AsyncHTTPTransport):
+    """Connections that are closed by us, through the proxy that the environment names for `url`."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        is_direct = proxy_bypass(parts.hostname or "")
+        super().__init__(proxy=None if is_direct else getproxies().get(parts.scheme))
+
+    def close(self) -> None:
+        """A library that makes a synchronous client beside the other one may close that: nothing is open in it."""
 
 
 def _scripted(parameters: ModelParameters) -> ScriptedModel:
@@ -70,7 +93,7 @@ def _scripted(parameters: ModelParameters) -> ScriptedModel:
         raise EntryPointError(f"The script of the scripted model is wrong: {wrong}.") from error
     if not lines:
         raise EntryPointError("The script of the scripted model is empty; write at least one answer.")
-    return ScriptedModel(lines=lines)
+    return ScriptedModel(lines=lines, model=parameters.model)
 
 
 def _class(provider: str) -> Any:
@@ -92,8 +115,7 @@ def _arguments(parameters: ModelParameters, key: str | None) -> dict[str, Any]:
         case "openai":
             chosen: dict[str, Any] = {
                 "base_url": parameters.base_url or OPENAI_URL,
-                # A local server asks for none, but the library does.
-                "api_key": key or "none",
+                "api_key": key or NO_KEY,
                 "max_tokens": parameters.max_tokens,
                 "timeout": timeout,
                 "stream_chunk_timeout": timeout,
@@ -105,22 +127,24 @@ def _arguments(parameters: ModelParameters, key: str | None) -> dict[str, Any]:
             }
         case "ollama":
             chosen = {
-                "base_url": parameters.base_url,
+                "base_url": parameters.base_url or OLLAMA_URL,
                 "num_predict": parameters.max_tokens,
-                "client_kwargs": {"timeout": timeout},
+                # Without a header of ours the library would send a key that it finds in the environment.
+                "client_kwargs": {"timeout": timeout, "headers": {"Authorization": f"Bearer {key or NO_KEY}"}},
             }
         case "anthropic":
             chosen = {
                 "base_url": parameters.base_url,
-                "api_key": key or "none",
+                "api_key": key or NO_KEY,
                 "max_tokens": parameters.max_tokens,
                 "timeout": timeout,
                 "max_retries": 0,
             }
         case _:
             chosen = {
-                "base_url": parameters.base_url,
-                "google_api_key": key or "none",
+                "base_url": parameters.base_url or GOOGLE_URL,
+                "google_api_key": key or NO_KEY,
+                "vertexai": False,
                 "max_output_tokens": parameters.max_tokens,
                 "timeout": timeout,
                 # Of this one it is the number of tries.

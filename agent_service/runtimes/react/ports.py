@@ -9,8 +9,8 @@ from typing import Protocol
 from langchain_core.tools import BaseTool
 from prometheus_client.registry import Collector
 
+from agent_service.contract import ToolServerHealth
 from agent_service.definition import McpServer
-from agent_service.runtimes.tools.health import ServerHealth
 
 
 class Tools(Protocol):
@@ -29,7 +29,7 @@ class Tools(Protocol):
 
     def held(self) -> AbstractContextManager[None]: ...
 
-    def health(self) -> list[ServerHealth]: ...
+    def health(self) -> list[ToolServerHealth]: ...
 
     async def update(self, servers: Sequence[McpServer]) -> None: ...
 

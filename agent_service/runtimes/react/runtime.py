@@ -14,7 +14,7 @@ from langchain_core.messages import BaseMessage
 from prometheus_client.registry import Collector
 
 from agent_service.contract import DefinitionSummary, ModelSummary, ReloadAnswer
-from agent_service.definition import AgentDefinition
+from agent_service.definition import AgentDefinition, Tracing
 from agent_service.errors import BadRequest, EntryPointError, NotReady, StateConflict
 from agent_service.runtimes.protocol import Emit, Parameters, ignore_chunk
 from agent_service.runtimes.react.agent import Agent, config
@@ -55,6 +55,11 @@ class ReactRuntime:
     def collectors(self) -> tuple[Collector, ...]:
         """What it adds to the adapter's metrics."""
         return (self._totals, self._tools.metrics)
+
+    @property
+    def tracing(self) -> Tracing:
+        """What of its tasks is to be traced, by the definition that is current."""
+        return (self._definition if self._agent is None else self._agent.definition).tracing
 
     async def open(self) -> None:
         """Neither the model nor a server of tools is waited for. Raises `EntryPointError`."""
@@ -114,7 +119,7 @@ class ReactRuntime:
         return DefinitionSummary(
             model=ModelSummary(provider=parameters.provider, model=parameters.model, base_url=parameters.base_url),
             memory=definition.memory.kind,
-            servers=[health.model_dump(mode="json") for health in self._tools.health()],
+            servers=self._tools.health(),
             structured_output=definition.output_schema is not None,
             guardrails=guardrails != type(guardrails)(),
             revision=self._revision,

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from langchain.agents.middleware.types import AgentMiddleware, ModelRequest, ModelResponse
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import ToolCallChunk
@@ -88,13 +88,17 @@ def read_script(script: Sequence[JsonValue]) -> list[Line]:
 
 
 class ScriptedModel(BaseChatModel):
-    """Takes its line's number as the argument `position`."""
+    """Takes its line's number as the argument `position`. `model`: what it is called, in traces."""
 
     lines: list[Line]
+    model: str = "scripted"
 
     @property
     def _llm_type(self) -> str:
         return "scripted"
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        return {**super()._get_ls_params(stop, **kwargs), "ls_provider": "scripted"}
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
         """The script decides which tools are called."""

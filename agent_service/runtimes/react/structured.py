@@ -3,68 +3,23 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
-import referencing
-import referencing.exceptions
-from jsonschema import Draft202012Validator, SchemaError, ValidationError
-from jsonschema.exceptions import best_match
 from langchain.agents.middleware.types import AgentMiddleware, ModelRequest, ModelResponse
 from langchain_core.messages import AIMessage, HumanMessage
-from referencing.jsonschema import DRAFT202012
 
 from agent_service.definition import Provider
-from agent_service.errors import EntryPointError
+from agent_service.output_schema import Invalid, OutputSchema, Schema
 from agent_service.runtimes.react.chunks import retry_chunk
 from agent_service.runtimes.react.failures import ModelFailed
 from agent_service.runtimes.react.turn import Turn
 
-Schema = dict[str, Any]
 Mechanism = Literal["response_format", "format", "tool", "none"]
 Handler = Callable[[ModelRequest[Turn]], Awaitable[ModelResponse[Any]]]
 
 ANSWER_TOOL = "final_answer"
 NAME = "answer"
-_FENCED = re.compile(r"\s*```(?:json)?\s*\n(?P<body>.*)\n\s*```\s*", re.DOTALL)
-
-
-class OutputSchema:
-    """One schema. It is never fetched from anywhere. Raises `EntryPointError` when it is none."""
-
-    def __init__(self, schema: Schema) -> None:
-        self.schema = schema
-        try:
-            Draft202012Validator.check_schema(schema)
-        except SchemaError as error:
-            raise EntryPointError(f"output_schema{_path(error)} is no JSON Schema: {error.message}.") from error
-        _require_resolvable(schema)
-        self._validator = Draft202012Validator(schema, registry=referencing.Registry())
-
-    def read(self, text: str) -> Any:
-        """The value that the text holds, in a code fence or not. Raises `Invalid`."""
-        fenced = _FENCED.fullmatch(text)
-        try:
-            value = json.loads(fenced["body"] if fenced else text, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise Invalid("$", f"the answer is no JSON ({error})") from error
-        self.check(value)
-        return value
-
-    def check(self, value: Any) -> None:
-        """Raises `Invalid` for the most telling place where the value breaks the schema."""
-        error = best_match(self._validator.iter_errors(value))
-        if error is not None:
-            raise Invalid(f"${_path(error)}", error.message[:500])
-
-
-class Invalid(Exception):
-    """`path`: where in the answer."""
-
-    def __init__(self, path: str, message: str) -> None:
-        super().__init__(f"{path}: {message}")
-        self.path = path
 
 
 class StructuredAnswers(AgentMiddleware[Any, Turn]):
@@ -173,35 +128,3 @@ def _answer_tool(schema: Schema) -> tuple[bool, Schema]:
         parameters |= {"$defs": schema["$defs"]} if "$defs" in schema else {}
     function = {"name": ANSWER_TOOL, "description": "Give the final answer.", "parameters": parameters}
     return not is_object, {"type": "function", "function": function}
-
-
-def _require_resolvable(schema: Schema) -> None:
-    resource: referencing.Resource[Any] = referencing.Resource.from_contents(schema, DRAFT202012)
-    resolver = referencing.Registry().with_resource("", resource).resolver()
-    for reference in _references(schema):
-        try:
-            resolver.lookup(reference)
-        except referencing.exceptions.Unresolvable as error:
-            raise EntryPointError(
-                f"output_schema refers to {reference!r}, which is not in it; put it below $defs: nothing is fetched."
-            ) from error
-
-
-def _references(schema: Any) -> Iterator[str]:
-    if isinstance(schema, dict):
-        if isinstance(schema.get("$ref"), str):
-            yield schema["$ref"]
-        for value in schema.values():
-            yield from _references(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from _references(value)
-
-
-def _path(error: ValidationError | SchemaError) -> str:
-    """`.items[0].name`, below the root."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")

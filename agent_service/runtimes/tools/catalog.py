@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from agent_service.output_schema import references_in
 from agent_service.runtimes.tools.errors import CallFailed
 
 _FOUND_CHARACTERS = 200
@@ -120,19 +121,7 @@ def schema_problem(text: str) -> str | None:
     error = best_match(Draft7Validator(Draft7Validator.META_SCHEMA).iter_errors(schema))
     if error is not None:
         return f"{error.json_path}: {error.message:.200}"
-    return next((f"{ref!r:.100} leads nowhere" for ref in _references(schema) if not _resolves(schema, ref)), None)
-
-
-def _references(schema: Any) -> Iterable[str]:
-    if isinstance(schema, dict):
-        ref = schema.get("$ref")
-        if isinstance(ref, str):
-            yield ref
-        for value in schema.values():
-            yield from _references(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from _references(value)
+    return next((f"{ref!r:.100} leads nowhere" for ref in references_in(schema) if not _resolves(schema, ref)), None)
 
 
 def _resolves(schema: Any, ref: str) -> bool:

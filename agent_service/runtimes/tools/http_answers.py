@@ -68,7 +68,9 @@ class AnsweringTransport(httpx.AsyncBaseTransport):
         return httpx.Response(204)
 
     async def _post(self, request: httpx.Request) -> httpx.Response:
-        number = _number(request)
+        message = from_json(request.content)
+        number = _number(message)
+        request.headers.update(_trace_headers(message))
         self._link.began(number)
         try:
             response = await self._inner.handle_async_request(request)
@@ -204,9 +206,14 @@ def _too_long() -> CallFailed:
     return CallFailed(f"its answer is over the limit of {MAX_MESSAGE_BYTES} bytes")
 
 
-def _number(request: httpx.Request) -> int | None:
-    message = from_json(request.content)
+def _number(message: dict[str, Any]) -> int | None:
     return request_id(message.get("id")) if "method" in message else None
+
+
+def _trace_headers(message: dict[str, Any]) -> dict[str, str]:
+    """Of the message: it is sent by the session's own task, which belongs to no trace."""
+    meta = (message.get("params") or {}).get("_meta") or {}
+    return {name: meta[name] for name in ("traceparent", "tracestate") if isinstance(meta.get(name), str)}
 
 
 def _is_object(body: bytes) -> bool:

@@ -20,12 +20,12 @@ import structlog
 from mcp import types
 from mcp.shared.exceptions import McpError
 
+from agent_service.contract import ToolServerState
 from agent_service.definition import McpServer
 from agent_service.lifecycle import utc_now
 from agent_service.notice import Notice
 from agent_service.runtimes.tools.catalog import Catalog, read_catalog
 from agent_service.runtimes.tools.errors import CallFailed, ServerLost
-from agent_service.runtimes.tools.health import ServerState
 from agent_service.runtimes.tools.link import Link
 from agent_service.runtimes.tools.reasons import is_foreseen, reason_of
 from agent_service.runtimes.tools.secrets import Secrets
@@ -66,7 +66,7 @@ class Keeper:
         offload: Offload,
         on_change: Callable[[], None],
     ) -> None:
-        self.state = ServerState.CONNECTING
+        self.state = ToolServerState.CONNECTING
         self.since = utc_now()
         self.session: Session | None = None
         self.catalog = Catalog()
@@ -98,7 +98,7 @@ class Keeper:
                 return
             failures = 0 if stayed_seconds >= self._timing.stable else failures + 1
             if not was_ready or failures > 1:
-                self._turn(ServerState.UNAVAILABLE)
+                self._turn(ToolServerState.UNAVAILABLE)
             await asyncio.sleep(self._timing.backoff(failures - 1, self._jitter()) if failures else 0)
 
     def suspect(self) -> None:
@@ -209,7 +209,7 @@ class Keeper:
         self.session = session
         self.connections += 1
         self.last_error = None
-        self._turn(ServerState.READY)
+        self._turn(ToolServerState.READY)
         self.first_outcome.set()
         log.info("MCP server connected", server=self._server.name, tools=len(self.catalog.tools))
 
@@ -222,12 +222,12 @@ class Keeper:
         is_news = reason != self.last_error
         self.last_error = reason
         if was_ready:
-            self._turn(ServerState.CONNECTING)
+            self._turn(ToolServerState.CONNECTING)
             log.warning("MCP server lost, connecting again", server=self._server.name, reason=reason)
         elif is_news:
             log.warning("MCP server cannot be reached, trying again", server=self._server.name, reason=reason)
 
-    def _turn(self, state: ServerState) -> None:
+    def _turn(self, state: ToolServerState) -> None:
         if state is not self.state:
             self.state = state
             self.since = utc_now()

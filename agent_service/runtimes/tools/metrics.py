@@ -9,7 +9,7 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from agent_service.runtimes.tools.health import ServerHealth, ServerState
+from agent_service.contract import ToolServerHealth, ToolServerState
 
 # Seconds. A local tool answers within milliseconds, one that searches or builds takes minutes.
 CALL_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -29,7 +29,7 @@ class CallOutcome(StrEnum):
 class ToolMetrics(Collector):
     """Counts calls, and asks `health` at every scrape. To be registered with the adapter's registry."""
 
-    def __init__(self, health: Callable[[], Sequence[ServerHealth]]) -> None:
+    def __init__(self, health: Callable[[], Sequence[ToolServerHealth]]) -> None:
         self._health = health
         self._calls = Counter(
             "agent_mcp_calls_total",
@@ -57,7 +57,7 @@ class ToolMetrics(Collector):
             "agent_mcp_reconnects", "Connections to the server of tools after the first.", labels=["server"]
         )
         for server in self._health():
-            up.add_metric([server.name], float(server.state is ServerState.READY))
+            up.add_metric([server.name], float(server.state is ToolServerState.READY))
             reconnects.add_metric([server.name], server.reconnects)
         yield up
         yield reconnects

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from agent_service.logs import REDACTED
+from agent_service.log_redaction import REDACTED
 
 Resolve = Callable[[str], str]
 """A reference (`env:NAME`, `file:PATH`) to its value, any other text to itself. Raises `EntryPointError`."""

@@ -20,6 +20,7 @@ from agent_service.contract import CONTRACT_VERSION
 from agent_service.runtimes.tools.errors import CallFailed, ServerLost
 from agent_service.runtimes.tools.link import Link
 from agent_service.runtimes.tools.transport import Streams
+from agent_service.tracing.propagation import trace_headers
 
 Result = TypeVar("Result", bound=BaseModel)
 
@@ -107,7 +108,9 @@ class Session(ClientSession):
 
     async def call(self, name: str, arguments: dict[str, Any]) -> types.CallToolResult:
         """What the tool answers, not yet compared with its output schema."""
-        params = types.CallToolRequestParams(name=name, arguments=arguments)
+        # https://modelcontextprotocol.io: the keys of W3C Trace Context, as they are, in _meta.
+        meta = types.RequestParams.Meta.model_validate(headers) if (headers := trace_headers()) else None
+        params = types.CallToolRequestParams(name=name, arguments=arguments, _meta=meta)
         return await self.send_request(types.ClientRequest(types.CallToolRequest(params=params)), types.CallToolResult)
 
     async def tool_pages(self) -> tuple[list[Any], str | None]:

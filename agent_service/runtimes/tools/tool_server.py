@@ -13,12 +13,12 @@ import structlog
 from mcp.shared.exceptions import McpError
 from mcp.types import CallToolResult
 
+from agent_service.contract import ToolServerHealth, ToolServerState
 from agent_service.definition import McpServer
 from agent_service.notice import Notice
 from agent_service.runtimes.tools.catalog import ServerTool
 from agent_service.runtimes.tools.connection import connect
 from agent_service.runtimes.tools.errors import CallFailed, CallTimedOut, ServerLost, ToolServerUnavailable
-from agent_service.runtimes.tools.health import ServerHealth, ServerState
 from agent_service.runtimes.tools.keeper import Connect, Keeper, Offload
 from agent_service.runtimes.tools.metrics import CallOutcome, ToolMetrics
 from agent_service.runtimes.tools.secrets import Secrets
@@ -74,19 +74,20 @@ class ToolServer:
     @property
     def is_offered(self) -> bool:
         """Its tools can be called, or will be in a moment: it was there, and is being connected again."""
-        return self._keeper.connections > 0 and self._keeper.state is not ServerState.UNAVAILABLE
+        return self._keeper.connections > 0 and self._keeper.state is not ToolServerState.UNAVAILABLE
 
     @property
     def last_error(self) -> str:
         """Why it is not there."""
         return self._keeper.last_error or "it has not been reached yet"
 
-    def health(self) -> ServerHealth:
+    def health(self) -> ToolServerHealth:
         """How it is now."""
         keeper = self._keeper
-        return ServerHealth(
+        return ToolServerHealth(
             name=self.name,
             transport=self.definition.transport,
+            fail_mode=self.definition.fail_mode,
             state=keeper.state,
             tools=len(keeper.catalog.tools),
             last_error=keeper.last_error,
@@ -185,7 +186,7 @@ class ToolServer:
     async def _session(self) -> Session:
         """The session, once it is connected again. Raises `ServerLost`."""
         while self._keeper.session is None:
-            if self._keeper.state is ServerState.UNAVAILABLE or self._task is None or self._task.done():
+            if self._keeper.state is ToolServerState.UNAVAILABLE or self._task is None or self._task.done():
                 raise ServerLost(self.last_error)
             await self._keeper.news.wait(_FOREVER_SECONDS)
         return self._keeper.session

@@ -9,10 +9,10 @@ from contextlib import ExitStack, contextmanager
 import structlog
 from langchain_core.tools import BaseTool
 
+from agent_service.contract import ToolServerHealth
 from agent_service.definition import McpServer
 from agent_service.runtimes.tools.connection import check_references
 from agent_service.runtimes.tools.errors import ToolServerUnavailable
-from agent_service.runtimes.tools.health import ServerHealth
 from agent_service.runtimes.tools.metrics import ToolMetrics
 from agent_service.runtimes.tools.names import unique_names
 from agent_service.runtimes.tools.secrets import Resolve, Secrets
@@ -78,7 +78,7 @@ class Toolbox:
             if server.definition.fail_mode == "closed" and not server.is_offered:
                 raise ToolServerUnavailable(server.name, server.last_error)
 
-    def health(self) -> list[ServerHealth]:
+    def health(self) -> list[ToolServerHealth]:
         """How every server is, in the order of the definition."""
         return [server.health() for server in self._servers.values()]
 

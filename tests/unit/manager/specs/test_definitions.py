@@ -56,6 +56,63 @@ def test_everything_wrong_in_a_definition_is_told_at_once_with_its_path(tmp_path
     assert found[header].found == "***" and "hush" not in str(found)
 
 
+def test_values_of_another_type_are_told_with_what_was_found_and_what_is_allowed(tmp_path: Path) -> None:
+    model = {**MODEL, "temperature": "0.4", "max_tokens": 7.5, "retries": True, "timeout_seconds": "60"}
+    server = {"name": "s", "transport": "stdio", "command": "x", "args": "y", "timeout_seconds": 0}
+    wrong = {
+        "behavior": {"model_parameters": model, "guardrails": {"blocked_topics": ["…", "x" * 201]}},
+        "capabilities": {"mcp_servers": [server]},
+        "tracing": {"enabled": "yes"},
+    }
+    found = issues(tmp_path, agents(react(definition=wrong), SIDECAR), {"KEY": "hush"})
+    below = "agents[0].definition"
+    parameters = f"{below}.behavior.model_parameters"
+    topics = f"{below}.behavior.guardrails.blocked_topics"
+    servers = f"{below}.capabilities.mcp_servers[0]"
+    assert {path: (issue.found, issue.allowed) for path, issue in found.items()} == {
+        f"{parameters}.temperature": ('"0.4"', "a number is allowed"),
+        f"{parameters}.max_tokens": ("7.5", "a whole number is allowed"),
+        f"{parameters}.retries": ("true", "a whole number is allowed"),
+        f"{parameters}.timeout_seconds": ('"60"', "a number is allowed"),
+        f"{topics}[0]": ('"…"', "write a topic with at least one letter or digit"),
+        f"{topics}[1]": (f'"{"x" * 78}…', "text of at most 200 characters is allowed"),
+        f"{servers}.args": ('"y"', "an array is allowed"),
+        f"{servers}.timeout_seconds": ("0", "it should be greater than 0"),
+        f"{below}.tracing.enabled": ('"yes"', "true or false is allowed"),
+    }
+
+
+def test_keys_that_do_not_go_together_are_told_at_the_key_that_is_to_be_changed(tmp_path: Path) -> None:
+    model = {"provider": "anthropic", "model": "m", "script": []}
+    servers = [
+        {"name": "s", "transport": "stdio", "url": "http://x"},
+        {"name": "t", "transport": "http", "command": "x"},
+        {"name": "t", "transport": "ftp", "command": "x"},
+    ]
+    wrong = {"behavior": {"model_parameters": model}, "capabilities": {"mcp_servers": servers}}
+    found = issues(tmp_path, agents({"id": "a", "entryPoint": "react", "definition": wrong}))
+    below = "agents[0].definition"
+    assert {path.removeprefix(f"{below}."): issue.allowed for path, issue in found.items()} == {
+        "behavior.model_parameters.api_key": (
+            "the provider 'anthropic' needs a key: write a reference, env:NAME or file:PATH"
+        ),
+        "behavior.model_parameters.script": "give a script to the provider 'scripted', and to no other",
+        "capabilities.mcp_servers[0].url": "transport 'stdio' takes no url",
+        "capabilities.mcp_servers[0].command": "transport 'stdio' needs command",
+        "capabilities.mcp_servers[1].url": "transport 'http' needs url",
+        "capabilities.mcp_servers[1].command": "transport 'http' takes no command",
+        "capabilities.mcp_servers[2].transport": "it should be 'http', 'stdio' or 'sse'",
+    }
+
+
+def test_an_output_schema_that_is_none_is_told_before_anything_starts(tmp_path: Path) -> None:
+    wrong = {**defined(), "output_schema": {"type": "object", "properties": {"a": {"type": "objekt"}}}}
+    found = issues(tmp_path, agents(react(definition=wrong), SIDECAR), {"KEY": "hush"})
+    (issue,) = found.values()
+    assert issue.path == "agents[0].definition.output_schema.properties.a.type"
+    assert issue.found == "what is no JSON Schema ('objekt' is not valid under any of the given schemas)"
+
+
 def test_a_reference_that_leads_nowhere_names_the_agent_and_the_key(tmp_path: Path) -> None:
     server = {"name": "s", "transport": "stdio", "command": "x", "env": {"TOKEN": "file:nowhere"}}
     found = issues(tmp_path, agents(react(definition=defined(mcp_servers=[server])), SIDECAR))

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_service.contract import AgentSpec
-from manager.settings import AgentSettings, RuntimeSettings
-from manager.specs.diff import LIVE_AGENT_KEYS, AgentChange, ConfigDiff, Effect, diff
+from agent_service.issues import keys_of
+from manager.settings import RuntimeSettings
+from manager.specs.diff import LIVE_AGENT_KEYS, LIVE_RUNTIME_FIELDS, AgentChange, ConfigDiff, Effect, diff
 from manager.specs.fleet_config import FleetConfig
 from manager.specs.models import AgentConfig
-from manager.specs.problems import keys_of
 
 PAGE = (Path(__file__).parents[4] / "docs" / "configuration.md").read_text(encoding="utf-8")
 
@@ -126,7 +126,7 @@ def test_runtime_reaches_the_agents_or_waits_for_a_restart_of_the_manager() -> N
 
 
 def test_every_runtime_key_that_is_no_agents_default_waits_for_the_manager() -> None:
-    own = set(RuntimeSettings.model_fields) - set(AgentSettings.model_fields)
+    own = set(RuntimeSettings.model_fields) - LIVE_RUNTIME_FIELDS
     other: dict[str, Any] = {
         "managerUrl": "http://127.0.0.1:9",
         "logDirectory": "l",
@@ -136,11 +136,17 @@ def test_every_runtime_key_that_is_no_agents_default_waits_for_the_manager() -> 
         "killGraceSeconds": 6,
         "lostRetentionSeconds": 6,
         "eventRetentionDays": 6,
+        "eventRetentionCount": 6000,
         "maxOpenRequests": 6,
+        "logMaxBytes": 2_000_000,
+        "logMaxFiles": 6,
         "idempotencyRetentionSeconds": 6,
         "idempotencyMaxAnswerBytes": 6,
         "idempotencyMaxStoredBytes": 6,
         "allowedHosts": ["a"],
+        "tracingEndpoint": "http://127.0.0.1:4318",
+        "tracingSampleRate": 0.5,
+        "tracingCaptureContent": True,
         "watchConfig": True,
     }
     assert {keys_of(RuntimeSettings)[key] for key in other} == own

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from manager.settings import AgentSettings, RestartSettings, RuntimeSettings, env_name
 from manager.specs.models import AgentConfig
 from manager.specs.probe import ProbeSettings
+from manager.webhook_settings import WebhookSettings
 
 PAGE = (Path(__file__).parents[4] / "docs" / "configuration.md").read_text(encoding="utf-8")
 
@@ -61,6 +62,13 @@ def test_a_restart_key_is_documented_with_its_default(name: str, field: FieldInf
 @pytest.mark.parametrize(("name", "field"), fields(ProbeSettings), ids=lambda value: str(value)[:40])
 def test_a_key_of_a_probe_is_documented_with_its_default(name: str, field: FieldInfo) -> None:
     _, default, meaning = row("Sidecars and dependencies", field)
+    assert default == ("required" if field.is_required() else f"`{json.dumps(field.get_default())}`")
+    assert len(meaning) > 20
+
+
+@pytest.mark.parametrize(("name", "field"), fields(WebhookSettings), ids=lambda value: str(value)[:40])
+def test_a_key_of_a_webhook_is_documented_with_its_default(name: str, field: FieldInfo) -> None:
+    _, default, meaning = row("Webhooks", field)
     assert default == ("required" if field.is_required() else f"`{json.dumps(field.get_default())}`")
     assert len(meaning) > 20
 

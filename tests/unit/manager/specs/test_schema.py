@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from agent_service import definition
 from manager.errors import ConfigError
 from manager.specs.loading import load_config
 from manager.specs.schema import json_schema, main, schema_text
@@ -42,19 +41,46 @@ def objects(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_every_key_has_a_description() -> None:
-    # What an agent definition is made of is explained by its own page.
-    foreign = {name for name, kind in vars(definition).items() if isinstance(kind, type)}
-    found = [schema for schema in objects(json_schema()) if schema["title"] not in foreign]
-    assert len(found) == 6
-    for schema in found:
-        assert schema["additionalProperties"] is False
-        for key, value in schema["properties"].items():
-            assert value.get("description"), key
+    schema = json_schema()
+    found = list(objects(schema))
+    assert {"AgentConfig", "RestartSettings", "ModelParameters", "McpServer"} <= {part["title"] for part in found}
+    for part in found:
+        assert part["additionalProperties"] is False
+        for key, value in part["properties"].items():
+            # One that says the same as what it refers to is left to that.
+            target = schema["$defs"].get(value.get("$ref", "").rpartition("/")[2], {})
+            assert value.get("description") or target.get("description"), key
+
+
+def defined(*servers: Any, model: Any = (), **parts: Any) -> dict[str, Any]:
+    """A document with an agent from data; `model`: what its model parameters have besides."""
+    parameters = {"provider": "openai", "model": "m", "base_url": "http://x/v1", **dict(model)}
+    written = {"behavior": {"model_parameters": parameters}, "capabilities": {"mcp_servers": [*servers]}, **parts}
+    return {"agents": [{"id": "a", "entryPoint": "react", "definition": written}]}
 
 
 @pytest.mark.parametrize(
     ("document", "valid"),
     [
+        (defined(), True),
+        (defined(model={"temperature": 0, "max_tokens": 5, "timeout_seconds": 1}), True),
+        (defined(model={"temperature": "0.4"}), False),
+        (defined(model={"max_tokens": 5.5}), False),
+        (defined(model={"retries": True}), False),
+        (defined(model={"base_url": None}), False),
+        (defined(model={"base_url": None, "api_key": "env:HOME"}), True),
+        (defined(model={"base_url": None, "provider": "ollama"}), True),
+        (defined(model={"provider": "scripted", "script": ["x"]}), True),
+        (defined(model={"provider": "scripted"}), False),
+        (defined(model={"script": ["x"]}), False),
+        (defined(memory={"kind": "thread"}, tracing={"enabled": 1}), False),
+        (defined(capabilities={"rag_collections": [{"collection_id": "c"}]}), False),
+        (defined({"name": "s", "transport": "http", "url": "http://x"}), True),
+        (defined({"name": "s", "transport": "stdio", "command": "x", "args": ["y"]}), True),
+        (defined({"name": "s", "transport": "stdio", "url": "http://x"}), False),
+        (defined({"name": "s", "transport": "sse", "url": "http://x", "command": "x"}), False),
+        (defined({"name": "s", "transport": "http", "url": "http://x", "retries": "2"}), False),
+        (defined({"name": "s", "transport": "http", "url": "http://x", "allowed_tools": "all"}), False),
         ({}, True),
         ({"$schema": "x", "runtime": {"restart": "never", "allowedHosts": ["a"]}}, True),
         ({"agents": [{"id": "a", "restart": {"policy": "always", "doNotRetryExitCodes": [1]}}]}, True),

@@ -18,7 +18,8 @@ from manager.supervision import agent_supervisor
 from manager.supervision.addresses import Addresses
 from manager.supervision.dependencies import Dependencies, after_dependents
 from manager.supervision.states import AgentState, DesiredState
-from tests.unit.manager.fakes import FakeClock, Supervised, advance, agent, run, supervise, until
+from tests.unit.manager.fakes import FakeClock, FakePorts, Supervised, advance, agent, run, supervise, until
+from tests.unit.manager.supervision.conftest import Run, Supervising
 
 PROBE = ProbeSettings(http="/health", interval_seconds=5, failures=3, timeout_seconds=2)
 SIDECAR: dict[str, Any] = {"command": ("x",), "entry_point": None, "port": 9000, "probe": PROBE}
@@ -200,7 +201,7 @@ def test_only_those_that_wait_are_woken() -> None:
 
 
 def test_a_sidecar_keeps_its_address() -> None:
-    addresses = Addresses()
+    addresses = Addresses(pick=FakePorts().pick)
     free = agent("free", **{**SIDECAR, "port": None})
     assert addresses.take(free) == addresses.take(free) and addresses.of("free") == f"127.0.0.1:{addresses.take(free)}"
     assert addresses.take(agent("fixed", **SIDECAR)) == 9000
@@ -208,3 +209,86 @@ def test_a_sidecar_keeps_its_address() -> None:
     assert addresses.of("taken-back") == "127.0.0.1:7000"
     addresses.forget("fixed")
     assert addresses.find("fixed") is None
+
+
+def test_a_sidecar_whose_port_a_stranger_has_taken_meanwhile_moves_and_says_so() -> None:
+    async def scenario(world: Supervised, health: Health) -> None:
+        health.status = 200
+        await world.reach(AgentState.RUNNING)
+        assert health.asked[0] == "http://127.0.0.1:9001/health"
+        world.ports.taken.add(9001)
+        world.process.end(1)
+        await until(lambda: health.asked[-1] == "http://127.0.0.1:9002/health", within=10)
+        await world.reach(AgentState.RUNNING, within=1)
+        assert [launch.environment["AGENT_PORT"] for launch in world.spawner.launches] == ["9001", "9002"]
+        (moved,) = world.of_kind(EventKind.SIDECAR_MOVED)
+        assert moved.data == {"address": "127.0.0.1:9002", "before": "127.0.0.1:9001"}
+
+    probing(scenario, port=None)
+
+
+def test_what_a_sidecar_leaves_behind_for_a_moment_does_not_make_it_move() -> None:
+    async def scenario(world: Supervised, health: Health) -> None:
+        health.status = 200
+        await world.reach(AgentState.RUNNING)
+        world.ports.taken.add(9001)
+        asyncio.get_running_loop().call_later(0.5, world.ports.taken.clear)
+        world.process.end(1)
+        await until(lambda: len(world.spawner.launches) == 2, within=10)
+        assert world.spawner.launches[-1].environment["AGENT_PORT"] == "9001"
+        assert not world.of_kind(EventKind.SIDECAR_MOVED)
+
+    probing(scenario, port=None)
+
+
+def test_a_sidecar_with_a_port_of_its_own_is_not_started_while_a_stranger_answers_there() -> None:
+    async def scenario(world: Supervised, health: Health) -> None:
+        health.status = 200
+        await world.reach(AgentState.BACKOFF)
+        assert "Port 9000 of the sidecar echo is in use by another process" in str(world.supervisor.state_reason)
+        assert not health.asked and not world.spawner.launches, "the stranger is not taken for the sidecar"
+        world.ports.taken.clear()
+        await world.reach(AgentState.RUNNING, within=60)
+
+    health = Health()
+
+    def prepare(world: Supervised) -> None:
+        world.ports.taken.add(9000)
+        client = httpx.AsyncClient(transport=httpx.MockTransport(health.answer), trust_env=False)
+        object.__setattr__(world.tools, "adapters", AdapterClient(client, tokens=("secret",)))
+
+    supervise(lambda world: scenario(world, health), prepare=prepare, **SIDECAR)
+
+
+DEFINITION: dict[str, Any] = {
+    "behavior": {"model_parameters": {"provider": "openai", "model": "m", "base_url": "http://{sidecar:llm}/v1"}}
+}
+
+
+def test_those_that_use_a_sidecar_that_moved_learn_its_new_address(supervising: Run) -> None:
+    async def scenario(world: Supervising) -> None:
+        await world.open()
+        for port, agent_id in enumerate(("code", "data", "alone"), start=8100):
+            await until(lambda agent_id=agent_id: world.of(agent_id).instances)
+            world.register(world.of(agent_id).instances[-1].instance_id, agent_id, port=port)
+            await until(lambda agent_id=agent_id: world.of(agent_id).state is AgentState.RUNNING)
+        first = {launch.agent_id: launch for launch in world.spawner.launches}
+        assert first["code"].environment["AGENT_DEPENDENCY_LLM_URL"] == "http://127.0.0.1:9001"
+        world.ports.taken.add(9001)
+        world.of("llm").instances[-1].process.end(1)
+        await until(lambda: len(world.of("code").instances) == 2, within=10)
+        second = world.spawner.launches[-1]
+        assert (second.agent_id, second.environment["AGENT_DEPENDENCY_LLM_URL"]) == ("code", "http://127.0.0.1:9002")
+        await until(lambda: world.adapters.reloads, within=10)
+        ((url, told),) = world.adapters.reloads
+        assert url.endswith(":8101") and told["behavior"]["model_parameters"]["base_url"] == "http://127.0.0.1:9002/v1"
+        assert [launch.agent_id for launch in world.spawner.launches].count("data") == 1, "told, not restarted"
+        assert [launch.agent_id for launch in world.spawner.launches].count("alone") == 1
+
+    supervising(
+        scenario,
+        agent("llm", **{**SIDECAR, "port": None}),
+        agent("code", depends_on=("llm",), entry_point="a:b"),
+        agent("data", depends_on=("llm",), entry_point="react", definition=DEFINITION),
+        agent("alone"),
+    )

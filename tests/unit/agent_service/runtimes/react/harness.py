@@ -11,10 +11,10 @@ from typing import Any
 from langchain_core.tools import BaseTool, StructuredTool
 from prometheus_client import CollectorRegistry
 
+from agent_service.contract import ToolServerHealth
 from agent_service.definition import AgentDefinition, McpServer
 from agent_service.runtimes.react.runtime import ReactRuntime
 from agent_service.runtimes.tools.errors import ToolServerUnavailable
-from agent_service.runtimes.tools.health import ServerHealth
 
 Json = dict[str, Any]
 
@@ -67,7 +67,7 @@ class FakeTools:
     def held(self) -> nullcontext[None]:
         return nullcontext()
 
-    def health(self) -> list[ServerHealth]:
+    def health(self) -> list[ToolServerHealth]:
         return []
 
     async def update(self, servers: Sequence[McpServer]) -> None:

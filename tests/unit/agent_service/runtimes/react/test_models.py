@@ -34,12 +34,6 @@ def test_a_compatible_server_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> No
     assert model.openai_api_key.get_secret_value() != "another-key"
 
 
-@pytest.mark.parametrize("provider", ["openai", "anthropic", "google"])
-def test_a_hosted_model_needs_a_key(provider: str) -> None:
-    with pytest.raises(EntryPointError, match="api_key"):
-        build(provider=provider)
-
-
 @pytest.mark.parametrize(
     ("provider", "module"),
     [

@@ -9,11 +9,10 @@ from langchain.agents.middleware.types import ModelRequest, ModelResponse
 from langchain_core.messages import AIMessage
 
 from agent_service.definition import Provider
-from agent_service.errors import EntryPointError
+from agent_service.output_schema import OutputSchema
 from agent_service.runtimes.react.failures import ModelFailed
 from agent_service.runtimes.react.structured import (
     ANSWER_TOOL,
-    OutputSchema,
     StructuredAnswers,
     can_be_strict,
 )
@@ -142,22 +141,3 @@ def test_an_answer_that_is_no_object_is_wrapped_for_the_tool_and_unwrapped() -> 
 )
 def test_a_schema_is_strict_only_where_every_object_is_closed_and_complete(schema: Any, strict: bool) -> None:
     assert can_be_strict(schema) is strict
-
-
-@pytest.mark.parametrize(
-    ("schema", "wrong"),
-    [
-        ({"type": "objekt"}, "output_schema.type"),
-        ({"properties": {"a": {"minimum": "x"}}}, "output_schema.properties.a.minimum"),
-        ({"$ref": "#/$defs/missing"}, "missing"),
-        ({"items": {"$ref": "https://example.org/schema.json"}}, "nothing is fetched"),
-    ],
-)
-def test_what_is_no_schema_is_refused_with_its_path(schema: dict[str, Any], wrong: str) -> None:
-    with pytest.raises(EntryPointError, match=wrong.replace("$", r"\$")):
-        OutputSchema(schema)
-
-
-def test_references_within_the_schema_hold() -> None:
-    schema = OutputSchema({"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer"}}})
-    assert schema.read(" 7 ") == 7

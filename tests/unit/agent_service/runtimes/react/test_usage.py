@@ -13,7 +13,7 @@ TAKEN = {"input_tokens": 1_000_000, "output_tokens": 100_000}
 
 
 def parameters(**changes: Any) -> ModelParameters:
-    return ModelParameters.model_validate({"provider": "openai", "model": "gpt-4o", **changes})
+    return ModelParameters.model_validate({"provider": "openai", "model": "gpt-4o", "api_key": "env:KEY", **changes})
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +27,14 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_known_model_has_a_price() -> None:
     assert price(parameters(), TAKEN) == Decimal("3.5")
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "dollars"),
+    [("anthropic", "claude-3-5-haiku-latest", "1.2"), ("google", "gemini-2.0-flash", "0.14")],
+)
+def test_other_providers_models_have_prices_too(provider: str, model: str, dollars: str) -> None:
+    assert price(parameters(provider=provider, model=model), TAKEN) == Decimal(dollars)
 
 
 def test_cached_tokens_cost_less() -> None:

@@ -207,3 +207,19 @@ def test_a_dead_server_is_not_asked_to_end_its_session() -> None:
 
     asyncio.run(scenario())
     assert asked == ["DELETE"]
+
+
+@pytest.mark.parametrize(
+    ("meta", "header"),
+    [({"traceparent": "00-1-2-01", "tracestate": "a=1"}, "00-1-2-01"), ({"traceparent": 7}, None), (None, None)],
+)
+def test_the_trace_that_a_message_belongs_to_is_in_the_headers_too(meta: object, header: str | None) -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, headers={"content-type": "application/json"}, content=ANSWER)
+
+    Post(answer, {**REQUEST, "params": {"_meta": meta}})
+    assert seen[0].headers.get("traceparent") == header
+    assert ("tracestate" in seen[0].headers) == (header is not None)

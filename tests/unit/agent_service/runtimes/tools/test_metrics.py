@@ -5,12 +5,12 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from agent_service.runtimes.tools.health import ServerHealth, ServerState
+from agent_service.contract import ToolServerHealth, ToolServerState
 from agent_service.runtimes.tools.metrics import CallOutcome, ToolMetrics
 
 
-def server(name: str, state: ServerState) -> ServerHealth:
-    return ServerHealth(
+def server(name: str, state: ToolServerState) -> ToolServerHealth:
+    return ToolServerHealth(
         name=name,
         transport="stdio",
         state=state,
@@ -26,7 +26,7 @@ def server(name: str, state: ServerState) -> ServerHealth:
 
 
 def test_servers_and_their_calls_are_counted_by_outcome_and_never_by_tool() -> None:
-    metrics = ToolMetrics(lambda: [server("a", ServerState.READY), server("b", ServerState.UNAVAILABLE)])
+    metrics = ToolMetrics(lambda: [server("a", ToolServerState.READY), server("b", ToolServerState.UNAVAILABLE)])
     registry = CollectorRegistry()
     registry.register(metrics)
     metrics.observe("a", CallOutcome.SUCCEEDED, 0.02)
@@ -56,7 +56,7 @@ def test_every_family_is_there_before_the_first_call() -> None:
 
 def test_every_family_label_and_outcome_is_documented() -> None:
     page = (Path(__file__).parents[5] / "docs" / "writing-agents.md").read_text(encoding="utf-8")
-    metrics = ToolMetrics(lambda: [server("a", ServerState.READY)])
+    metrics = ToolMetrics(lambda: [server("a", ToolServerState.READY)])
     metrics.observe("a", CallOutcome.SUCCEEDED, 1)
     for family in metrics.collect():
         name = family.name + ("_total" if family.type == "counter" else "")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from agent_service.contract import ToolServerState
 from agent_service.runtimes.tools.errors import CallFailed, CallTimedOut, ToolServerUnavailable
-from agent_service.runtimes.tools.health import ServerState
 from agent_service.runtimes.tools.timing import Timing
 from agent_service.runtimes.tools.tool_server import ToolServer
 from tests.unit.agent_service.runtimes.tools.fake_server import FakeServer, client, listed
@@ -78,11 +78,11 @@ def test_a_stable_connection_is_renewed_at_once_and_one_that_always_breaks_with_
         async with started(fake, timing=Timing(first_backoff=2, longest_backoff=60)) as server:
             fake.die()
             await until(lambda: len(fake.connected_at) == 2, within=0.1)
-            await until(lambda: server.health().state is ServerState.READY)
+            await until(lambda: server.health().state is ToolServerState.READY)
             for lived in range(4):
                 fake.die()
                 await until(lambda lived=lived: len(fake.connected_at) == lived + 3)
-                await until(lambda: server.health().state is ServerState.READY)
+                await until(lambda: server.health().state is ToolServerState.READY)
             waits = [round(b - a) for a, b in zip(fake.connected_at[1:], fake.connected_at[2:], strict=False)]
             assert waits == [2, 4, 8, 16]
             assert server.health().reconnects == 5
@@ -98,12 +98,12 @@ def test_tools_stay_on_offer_while_a_lost_server_is_connected_again_and_go_when_
             fake.silent = {"initialize"}
             fake.die()
             await until(lambda: len(fake.connected_at) == 2)
-            assert server.is_offered and server.health().state is ServerState.CONNECTING
+            assert server.is_offered and server.health().state is ToolServerState.CONNECTING
             before = len(changes)
             fake.refuses = "gone"
             fake.die("really")
             await until(lambda: not server.is_offered)
-            assert server.health().state is ServerState.UNAVAILABLE and len(changes) > before
+            assert server.health().state is ToolServerState.UNAVAILABLE and len(changes) > before
             assert [tool.name for tool in server.known_tools] == ["work"]
 
     run(scenario())
@@ -155,7 +155,7 @@ def test_calls_to_an_unavailable_server_are_tried_as_often_as_told_and_then_give
         async with started(fake, retries=3, timing=Timing(first_backoff=1)) as server:
             fake.refuses = "gone"
             fake.die()
-            await until(lambda: server.health().state is ServerState.UNAVAILABLE)
+            await until(lambda: server.health().state is ToolServerState.UNAVAILABLE)
             began = asyncio.get_running_loop().time()
             with pytest.raises(ToolServerUnavailable, match="gone"):
                 await call(server)
@@ -247,7 +247,7 @@ def test_an_error_is_an_answer_to_a_ping() -> None:
         fake.errors = {"ping"}
         async with started(fake, timing=Timing(ping_interval=1)) as server:
             assert fake.seen.count("ping") > 5
-            assert len(fake.connected_at) == 1 and server.health().state is ServerState.READY
+            assert len(fake.connected_at) == 1 and server.health().state is ToolServerState.READY
 
     run(scenario())
 

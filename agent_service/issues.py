@@ -1,17 +1,21 @@
-"""What is wrong with a part of the config, as issues: where, what was found, what is allowed."""
+"""What is wrong with a part of the config, as issues: where, what was found, what is allowed.
+
+The manager's file and the definitions that an adapter is given are judged alike. Imports pydantic and the standard
+library only.
+"""
 
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from manager.errors import ConfigIssue
-from manager.specs.document import json_path
-from manager.specs.redaction import HIDDEN, brief
+from agent_service.redaction import HIDDEN, brief
 
 # Told already: unknown keys by `unknown_keys`, and why a default that is made from other fields was not made.
 _TOLD = frozenset({"extra_forbidden", "default_factory_not_called"})
@@ -27,6 +31,8 @@ _SENTENCES = {
     "string_type": "text is allowed",
     "dict_type": "an object is allowed",
     "tuple_type": "an array is allowed",
+    "list_type": "an array is allowed",
+    "int_from_float": "a whole number is allowed",
     "model_type": "an object is allowed",
     "string_pattern_mismatch": "1 to 63 lower-case letters, digits, '-' and '_' are allowed",
     "string_too_short": "text that is not empty is allowed",
@@ -42,6 +48,27 @@ _PATTERNS = {
     "name": "1 to 63 letters, digits, '-' and '_' are allowed",
 }
 """What a text that does not fit its pattern should be, by its key; an id where the key is not here."""
+
+
+@dataclass(frozen=True)
+class ConfigIssue:
+    """One thing wrong with a config: its JSON path, what was found and what is allowed."""
+
+    path: str
+    found: str
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: found {self.found}; {self.allowed}"
+
+
+def json_path(parent: str, key: str | int) -> str:
+    """The path of a member: `agents[0].env.KEY`; a key that is no plain word stands in brackets and quotes."""
+    if isinstance(key, int):
+        return f"{parent}[{key}]"
+    if not key.replace("$", "").isidentifier():
+        return f"{parent}[{json.dumps(key)}]"
+    return f"{parent}.{key}" if parent else key
 
 
 def keys_of(model: type[BaseModel]) -> dict[str, str]:
@@ -143,6 +170,8 @@ def _allowed(details: ErrorDetails) -> str:
     kind = details["type"]
     if kind == "string_pattern_mismatch" and details["loc"][-1] in _PATTERNS:
         return _PATTERNS[str(details["loc"][-1])]
+    if kind == "string_too_long":
+        return f"text of at most {details['ctx']['max_length']} characters is allowed"
     if kind in _SENTENCES:
         return _SENTENCES[kind]
     if kind == "value_error":

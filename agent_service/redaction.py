@@ -1,4 +1,7 @@
-"""What of a config may be shown: references, never the secrets they stand for or that were written in their place."""
+"""What of a config may be shown: references, never the secrets they stand for or that were written in their place.
+
+Imports the standard library only.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import re
 HIDDEN = "***"
 REFERENCE_SCHEMES = ("env:", "file:")
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL", re.IGNORECASE)
+# A number of tokens opens no door.
+_PLAIN_NAMES = frozenset({"max_tokens"})
 _URL_USER = re.compile(r"(?<=//)[^/@\s]+(?=@)")
 
 
@@ -18,7 +23,7 @@ def is_reference(value: str) -> bool:
 
 def looks_secret(name: str) -> bool:
     """Whether a thing of this name is one that nobody should read over a shoulder."""
-    return _SECRET_NAME.search(name) is not None
+    return name.lower() not in _PLAIN_NAMES and _SECRET_NAME.search(name) is not None
 
 
 def shown(name: str, value: str) -> str:
