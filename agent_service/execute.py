@@ -19,6 +19,7 @@ from agent_service.http.parting import arrived_at
 from agent_service.problems import Problems
 from agent_service.runtimes.protocol import Parameters, Runtime
 from agent_service.tasks import Job, Tasks
+from agent_service.tracing.port import TaskTracing
 
 EXAMPLE = '{"parameters": {}}'
 
@@ -27,7 +28,13 @@ class Execute:
     """The endpoint. A client that goes away cancels its task, unless the spec says otherwise."""
 
     def __init__(
-        self, spec: AgentSpec, runtime: Runtime, tasks: Tasks, problems: Problems, public_port: int | None
+        self,
+        spec: AgentSpec,
+        runtime: Runtime,
+        tasks: Tasks,
+        problems: Problems,
+        public_port: int | None,
+        tracing: TaskTracing,
     ) -> None:
         self._max_bytes = spec.max_body_bytes
         self._cancel_on_disconnect = spec.cancel_on_disconnect
@@ -35,6 +42,7 @@ class Execute:
         self._tasks = tasks
         self._problems = problems
         self._public_port = public_port
+        self._tracing = tracing
 
     async def endpoint(self, request: Request) -> Response | ASGIApp:
         """Answer one request. Raises a `Refusal` for every answer but 200."""
@@ -44,13 +52,15 @@ class Execute:
         parameters = parameters_of(await read_object(request, self._max_bytes, example=EXAMPLE))
         if wants_stream(request):
             return await self._stream(request, parameters, is_public)
-        job = self._tasks.submit(lambda: self._runtime.execute(parameters), is_public=is_public)
+        work = self._tracing.traced(request.scope, lambda: self._runtime.execute(parameters))
+        job = self._tasks.submit(work, is_public=is_public)
         await self._until_settled(request, job, job.answer)
         return self._answer(job)
 
     async def _stream(self, request: Request, parameters: Parameters, is_public: bool) -> Response | ASGIApp:
         chunks = Chunks()
-        job = self._tasks.submit(lambda: self._runtime.stream(parameters, chunks.put), is_public=is_public)
+        work = self._tracing.traced(request.scope, lambda: self._runtime.stream(parameters, chunks.put))
+        job = self._tasks.submit(work, is_public=is_public)
         started = asyncio.create_task(job.started.wait(), name=f"start of {job.task_id}")
         try:
             await self._until_settled(request, job, started)

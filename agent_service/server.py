@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from agent_service.app import build_app
-from agent_service.contract import AdapterAction, Registration
+from agent_service.contract import AdapterAction, Registration, RegistrationAnswer
 from agent_service.drain import drain
 from agent_service.errors import AdapterError
 from agent_service.http.guards import is_wildcard
@@ -30,6 +30,8 @@ from agent_service.runtimes.entry_point import load_runtime
 from agent_service.runtimes.protocol import Runtime
 from agent_service.stacks import enable_stack_dumps
 from agent_service.tasks import Tasks
+from agent_service.tracing.opening import open_tracing
+from agent_service.tracing.port import TaskTracing
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -45,12 +47,14 @@ class Ended:
     port: int
 
 
-def serve(launch: Launch, read_log: LogReader, public: socket.socket | None = None) -> Ended:
+def serve(
+    launch: Launch, read_log: LogReader, public: socket.socket | None = None, secrets: Collection[str] = ()
+) -> Ended:
     """Serve until stopped. Main thread only. Raises `PortInUse`, `ConfigError`, `AdapterError`; KeyboardInterrupt
     when it is stopped before it serves.
 
     `public`: a listening socket that is served besides our own. Whoever started this process keeps it, and other
-    instances of the agent may share it.
+    instances of the agent may share it. `secrets`: values that no trace may show.
     """
     began = time.monotonic()
     # 1. Nothing is in flight yet: a stop during the start interrupts it.
@@ -65,7 +69,7 @@ def serve(launch: Launch, read_log: LogReader, public: socket.socket | None = No
     # 4. Serve, drain, close.
     runner = asyncio.Runner(loop_factory=loop_factory())
     try:
-        ending = runner.run(_live(launch, runtime, (listener, public), read_log, signals, began))
+        ending = runner.run(_live(launch, runtime, (listener, public), read_log, signals, began, secrets))
     finally:
         # Closing the loop waits for its threads; where one does not end, the process leaves without it.
         if all_end(staying_threads(), THREAD_GRACE_SECONDS):
@@ -84,6 +88,7 @@ async def _live(
     read_log: LogReader,
     signals: StopSignals,
     began: float,
+    secrets: Collection[str],
 ) -> Ending:
     spec = launch.spec
     own, public = listeners
@@ -94,6 +99,7 @@ async def _live(
     )
     tasks = Tasks(spec, lifecycle)
     manager = ManagerAddress(launch.manager_url)
+    tracing = open_tracing(launch, runtime, tasks.metrics.registry, secrets)
     # 1. From here on the first signal is a stop with a drain.
     loop = asyncio.get_running_loop()
     signals.on_stop = lambda: loop.call_soon_threadsafe(lifecycle.act, AdapterAction.STOP)
@@ -109,10 +115,11 @@ async def _live(
         tokens=launch.tokens,
         bound_host=launch.host,
         public_port=None if public is None else public.getsockname()[1],
+        tracing=tracing,
     )
     # 2. Listen: /health and /status answer, /execute says 503 until the runtime is open.
     server = HttpServer(app)
-    async with _closing(runtime), server.serving(own) as http:
+    async with _closing(runtime), _sent(tracing), server.serving(own) as http:
         # 3. Ready: only now for the public, which waits in the backlog rather than be told 503.
         if await _open(runtime, lifecycle):
             if public is not None:
@@ -120,7 +127,7 @@ async def _live(
             url = url_of(own, host=_advertised_host(launch))
             log.info("Agent ready", url=url, startup_ms=round((time.monotonic() - began) * 1000))
             # 4. Registered, until drained.
-            async with _registered(launch, manager, url, lifecycle, tasks):
+            async with _registered(launch, manager, url, lifecycle, tasks, tracing):
                 await _until_ending(lifecycle, http)
                 # 5. The successor takes new connections; until it is there, they wait in the backlog.
                 if public is not None and lifecycle.handing_over:
@@ -144,6 +151,15 @@ async def _closing(runtime: Runtime) -> AsyncIterator[None]:
     finally:
         await runtime.close()
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+@asynccontextmanager
+async def _sent(tracing: TaskTracing) -> AsyncIterator[None]:
+    """On leaving, the spans of the last tasks are sent, for a moment at most."""
+    try:
+        yield
+    finally:
+        await tracing.close()
 
 
 async def _open(runtime: Runtime, lifecycle: Lifecycle) -> bool:
@@ -175,7 +191,7 @@ async def _until_ending(lifecycle: Lifecycle, http: asyncio.Task[None]) -> None:
 
 @asynccontextmanager
 async def _registered(
-    launch: Launch, manager: ManagerAddress, url: str, lifecycle: Lifecycle, tasks: Tasks
+    launch: Launch, manager: ManagerAddress, url: str, lifecycle: Lifecycle, tasks: Tasks, tracing: TaskTracing
 ) -> AsyncIterator[None]:
     if manager.url is None:
         yield
@@ -183,7 +199,11 @@ async def _registered(
     registration = Registration(
         id=launch.spec.id, service_url=url, instance_id=launch.instance_id, metadata=launch.spec.metadata
     )
-    async with kept_registered(manager, launch.token, registration, tasks.report, lifecycle.activity):
+
+    def registered(answer: RegistrationAnswer) -> None:
+        tracing.manager_has_set(answer.tracing)
+
+    async with kept_registered(manager, launch.token, registration, tasks.report, lifecycle.activity, registered):
         yield
 
 

@@ -25,6 +25,8 @@ from agent_service.metrics import Metrics, Outcome
 log = structlog.stdlib.get_logger(__name__)
 
 Work = Callable[[], Awaitable[object]]
+TASK_NAME = "agent task"
+"""What the name of each asyncio task begins with that is the life of one of the agent's tasks."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,10 @@ class Tasks:
         """Accepted tasks that wait for a slot."""
         return len(self._jobs) - len(self._running)
 
+    def ages(self) -> dict[str, float]:
+        """For how many seconds each task has run that runs now, by its id."""
+        return {job.task_id: job.running_seconds or 0.0 for job in self._running.values()}
+
     def report(self) -> StatusReport:
         """The status of the adapter and its tasks, as /status and the heartbeat tell it."""
         oldest = next(iter(self._running.values()), None)
@@ -175,7 +181,7 @@ class Tasks:
             raise
         job = Job(uuid.uuid4().hex, self._monotonic)
         self._jobs[job.task_id] = job
-        life = asyncio.create_task(self._live(job, work), name=f"agent task {job.task_id}")
+        life = asyncio.create_task(self._live(job, work), name=f"{TASK_NAME} {job.task_id}")
         job.attach(life)
         life.add_done_callback(partial(self._ended, job))
         return job

@@ -7,20 +7,10 @@ wake-up on the peer's. A head whose body is not there yet leaves when the event 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
-
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from typing import Any
 
 # Bytes from which on joining two pieces would cost more than it saves.
 FULL = 64 * 1024
-
-
-class CoalescingProtocol(HttpToolsProtocol):
-    """Uvicorn's HTTP protocol on such a transport."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Of uvloop's own class, not of asyncio's.
-        super().connection_made(cast(asyncio.Transport, Joining(cast(asyncio.Transport, transport), self.loop)))
 
 
 class Joining:

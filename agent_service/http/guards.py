@@ -19,6 +19,9 @@ from agent_service.http.request_context import bind, request_context, values_of
 log = structlog.stdlib.get_logger(__name__)
 
 _TOKEN_NAME = TOKEN_HEADER.lower().encode()
+_MAX_KNOWN_HOSTS = 64
+# Of a DNS name and a port.
+_MAX_HOST_LENGTH = 253 + 6
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
@@ -74,6 +77,8 @@ class HostGuard:
         self._problems = problems
         names, self._any_address = allowed_names(bound_host)
         self._names = names | {name.lower() for name in also}
+        # Values of Host that were found to be ours: they are few, and come again with each request.
+        self._known: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._refusal(scope["headers"]) if scope["type"] == "http" else None
@@ -84,7 +89,7 @@ class HostGuard:
 
     def _refusal(self, headers: Iterable[tuple[bytes, bytes]]) -> Refusal | None:
         hosts = values_of(headers, b"host")
-        if len(hosts) != 1 or not self._allowed(host_name(hosts[0])):
+        if len(hosts) != 1 or not self._is_ours(hosts[0]):
             return WrongHost(
                 f"The Host header {', '.join(hosts)!r} is not one of this server's; "
                 f"use one of {', '.join(sorted(self._names))}."
@@ -93,6 +98,14 @@ class HostGuard:
         if any(origin.partition("://")[2].lower() != hosts[0].lower() for origin in origins):
             return ForeignOrigin("The request comes from a page of another site; send it without an Origin header.")
         return None
+
+    def _is_ours(self, host: str) -> bool:
+        if host in self._known:
+            return True
+        is_ours = self._allowed(host_name(host))
+        if is_ours and len(self._known) < _MAX_KNOWN_HOSTS and len(host) <= _MAX_HOST_LENGTH:
+            self._known.add(host)
+        return is_ours
 
     def _allowed(self, name: str) -> bool:
         return name in self._names or (self._any_address and _is_address(name.strip("[]")))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from starlette.types import Scope
 
@@ -24,21 +25,30 @@ class RequestContext:
     request_id: str
     traceparent: str
 
-    @property
+    @cached_property
     def trace_id(self) -> str:
         """The 32 hex digits that all spans of the trace share."""
-        return self.traceparent.split("-")[1]
+        return self.traceparent[3:35]
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The ASGI headers that every answer carries."""
+        return self._headers
+
+    @cached_property
+    def _headers(self) -> list[tuple[bytes, bytes]]:
         return [
             (_REQUEST_ID_NAME, self.request_id.encode()),
             (b"traceparent", self.traceparent.encode()),
         ]
 
 
-def request_context(headers: Iterable[tuple[bytes, bytes]]) -> RequestContext:
+def request_context(headers: Collection[tuple[bytes, bytes]]) -> RequestContext:
     """The caller's ids where they are valid, new ones where not. `headers` as in an ASGI scope."""
+    names = dict(headers)
+    if _REQUEST_ID_NAME not in names and b"traceparent" not in names:
+        # One call to the system for both.
+        fresh = secrets.token_hex(16 + 24)
+        return RequestContext(fresh[:32], _new_traceparent(fresh[32:]))
     ids, traces = values_of(headers, _REQUEST_ID_NAME), values_of(headers, b"traceparent")
     return RequestContext(
         _request_id(ids[0] if len(ids) == 1 else ""), _traceparent(traces[0] if len(traces) == 1 else "")
@@ -70,5 +80,8 @@ def _traceparent(value: str) -> str:
         version, _, extra = match.groups()
         if len(value) <= 512 and not (version == "00" and extra):
             return value
-    fresh = secrets.token_hex(24)
-    return f"00-{fresh[:32]}-{fresh[32:]}-00"
+    return _new_traceparent(secrets.token_hex(24))
+
+
+def _new_traceparent(digits: str) -> str:
+    return f"00-{digits[:32]}-{digits[32:]}-00"

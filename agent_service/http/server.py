@@ -7,13 +7,14 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from agent_service.errors import AdapterError
-from agent_service.http.coalescing import CoalescingProtocol
+from agent_service.http.protocol import ServerProtocol
+from agent_service.http.sockets import BACKLOG
 
 # Seconds that finished answers have to reach their clients once the drain is over.
 DELIVERY_SECONDS = 5
@@ -31,7 +32,8 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=CoalescingProtocol,
+                http=ServerProtocol,
+                backlog=BACKLOG,
                 lifespan="off",
                 ws="none",
                 log_config=None,
@@ -83,6 +85,11 @@ class HttpServer(uvicorn.Server):
         for connection in connections:
             connection.shutdown()
 
+    def _part_with_slow_clients(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for connection in tuple(self.server_state.connections):
+            cast(ServerProtocol, connection).expire(now)
+
     def _connections_at(self, address: object) -> list[Any]:
         connections = list(self.server_state.connections)
         return [each for each in connections if each.transport.get_extra_info("sockname") == address]
@@ -99,6 +106,7 @@ class HttpServer(uvicorn.Server):
     async def main_loop(self) -> None:
         """Uvicorn's own wakes ten times a second, which a thousand idle agents would feel."""
         while not await self.on_tick(0):
+            self._part_with_slow_clients()
             try:
                 async with asyncio.timeout(TICK_SECONDS):
                     await self._stopped.wait()

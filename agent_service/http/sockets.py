@@ -9,7 +9,9 @@ import sys
 
 from agent_service.errors import ConfigError, PortInUse
 
-BACKLOG = 2048
+# Connections that wait to be accepted: thousands of agents register at once after their manager's death. Linux cuts
+# this down to net.core.somaxconn, 4,096 by default.
+BACKLOG = 8192
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from manager.clock import Clock
 from manager.forwarding.timing import Timing
+from manager.telemetry.tracing.port import ForwardTrace
 
 
 class Outcome(StrEnum):
@@ -27,6 +28,8 @@ class Course:
         self.timing = Timing()
         self.status = 0
         self.outcome: str = Outcome.CLIENT_GONE
+        self.trace: ForwardTrace | None = None
+        """None where traces have no endpoint."""
         self._clock = clock
         self._began = clock.monotonic()
 

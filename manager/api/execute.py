@@ -22,8 +22,10 @@ from manager.forwarding.headers import declared_length
 from manager.forwarding.idempotency import Idempotency
 from manager.forwarding.request import ForwardRequest
 from manager.registry.routing import Router
+from manager.telemetry.bookkeeping import Later, at_once
 from manager.telemetry.forward_metrics import ForwardMetrics
 from manager.telemetry.request_metrics import describe_request
+from manager.telemetry.tracing.port import ForwardTracing
 
 log = structlog.get_logger(__name__)
 
@@ -38,12 +40,16 @@ class Execute:
         problems: Problems,
         metrics: ForwardMetrics,
         clock: Clock,
+        tracing: ForwardTracing | None = None,
+        later: Later = at_once,
     ) -> None:
         self._forwarder = forwarder
         self._router = router
         self._problems = problems
         self._metrics = metrics
         self._clock = clock
+        self._tracing = tracing
+        self._later = later
 
     def operations(self) -> list[Operation]:
         """What this module serves."""
@@ -70,6 +76,9 @@ class Execute:
             await error_response(error)(scope, receive, send)
             return
         course = Course(agent_id, self._clock)
+        if self._tracing is not None:
+            course.trace = self._tracing.begin(scope, agent_id)
+            structlog.contextvars.bind_contextvars(span_id=course.trace.span_id)
         try:
             await self._forward(scope, receive, send, course, policy.max_body_bytes)
         except ManagerError as error:
@@ -80,6 +89,7 @@ class Execute:
             pass
         finally:
             self._tell(scope, course)
+            self._later(self._note, scope, course, course.seconds)
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send, course: Course, max_body_bytes: int) -> None:
         """Raises what is to be answered instead, while nothing has been answered yet."""
@@ -89,7 +99,7 @@ class Execute:
         request = ForwardRequest(
             course.agent_id,
             headers,
-            context_of(scope).headers(),
+            context_of(scope).headers() if course.trace is None else course.trace.headers,
             body,
             asks_first=client.asks_first,
             client=_address(scope),
@@ -113,6 +123,8 @@ class Execute:
                         left -= len(chunk)
                         more_body = left > 0
                     await send({"type": "http.response.body", "body": chunk, "more_body": more_body})
+                    if not more_body:
+                        break
             course.outcome = course.status_class
             if more_body:
                 await send({"type": "http.response.body", "body": b""})
@@ -123,6 +135,11 @@ class Execute:
             await self._break_off(started.headers, error, request.agent_id, send)
 
     def _tell(self, scope: Scope, course: Course) -> None:
+        if course.trace is not None:
+            course.trace.end(status=course.status, outcome=course.outcome, milliseconds=course.timing.milliseconds())
+            describe_request(scope, span_id=course.trace.span_id)
+
+    def _note(self, scope: Scope, course: Course, seconds: float) -> None:
         timing = course.timing
         self._metrics.observe(
             course.agent_id,
@@ -130,7 +147,7 @@ class Execute:
             queued=timing.queued,
             connected=timing.connected,
             agent=timing.agent,
-            total=course.seconds,
+            total=seconds,
         )
         describe_request(scope, agent_id=course.agent_id, outcome=course.outcome, **timing.milliseconds())
 

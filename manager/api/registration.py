@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from agent_service.contract import Heartbeat, Registration, RegistrationAnswer, Unregistration
+from agent_service.definition import Tracing
 from manager.api.operation import Operation, json_response, read_model
 from manager.registry.registry import Registry
 
@@ -18,8 +21,10 @@ _PATH = "/api/agent-services"
 class RegistrationEndpoints:
     """The endpoints; they tell the registry."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, tracing_of: Callable[[str], Tracing | None] = lambda _: None) -> None:
+        """`tracing_of`: what a person has set for an agent's traces; a new instance is told."""
         self._registry = registry
+        self._tracing_of = tracing_of
         # The same for each of thousands a second: made into JSON once.
         self._acknowledgement: bytes | None = None
 
@@ -60,12 +65,14 @@ class RegistrationEndpoints:
 
     async def register(self, request: Request) -> Response:
         registration = await read_model(request, Registration, example=_REGISTRATION)
-        return json_response(self._registry.register(registration))
+        answer = self._registry.register(registration)
+        answer = answer.model_copy(update={"tracing": self._tracing_of(registration.id)})
+        return json_response(answer, exclude_none=True)
 
     async def heartbeat(self, request: Request) -> Response:
         answer = self._registry.heartbeat(await read_model(request, Heartbeat, example=_HEARTBEAT))
         if self._acknowledgement is None:
-            self._acknowledgement = answer.model_dump_json().encode()
+            self._acknowledgement = answer.model_dump_json(exclude_none=True).encode()
         return Response(self._acknowledgement, media_type="application/json")
 
     async def unregister(self, request: Request) -> Response:

@@ -12,7 +12,6 @@ from starlette.types import Receive
 from agent_service.http.body import too_large
 from agent_service.http.client.answer import RawHeaders
 from agent_service.http.disconnect import disconnected
-from manager.forwarding.headers import declared_length
 
 # A body of a declared length up to this is read as a whole before an instance is chosen: a slow client holds no slot,
 # and the request can be sent again where that is safe. Larger ones, and those of unknown length, pass as they come.
@@ -30,12 +29,14 @@ class Client:
     def __init__(self, receive: Receive, headers: RawHeaders, max_bytes: int) -> None:
         self._receive = receive
         self._max_bytes = max_bytes
-        self._length = declared_length(headers)
-        self._has_read = asyncio.Event()
+        named = dict(headers)
+        length = named.get(b"content-length")
+        self._length = None if length is None else int(length)
+        self._upload: asyncio.Event | None = None
         self._task: asyncio.Task[object] | None = None
         self._watch: asyncio.TimerHandle | asyncio.Task[None]
         self._is_gone = False
-        self.asks_first = any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
+        self.asks_first = named.get(b"expect", b"").lower() == b"100-continue"
         if self._length is not None and self._length > max_bytes:
             raise too_large(max_bytes)
 
@@ -43,15 +44,16 @@ class Client:
         """The body, whole where that suits, else a generator of its pieces; none is empty."""
         # Reading makes the server say 100: with `Expect` not before the adapter has.
         if self.asks_first or (self._length or 0) > GATHERED_BYTES:
-            return self._pieces(b"")
+            return self._in_pieces(b"")
         piece, is_last = await self._next()
-        if self._length is None and not is_last:
-            return self._pieces(piece)
+        if is_last:
+            return self._within_limit(piece)
+        if self._length is None:
+            return self._in_pieces(piece)
         whole = bytearray(piece)
         while not is_last:
             piece, is_last = await self._next()
             whole += piece
-        self._has_read.set()
         return self._within_limit(bytes(whole))
 
     async def __aenter__(self) -> None:
@@ -70,13 +72,18 @@ class Client:
         self._watch = asyncio.create_task(self._until_gone(), name="client of a forwarded request")
 
     async def _until_gone(self) -> None:
-        await self._has_read.wait()
+        if self._upload is not None:
+            await self._upload.wait()
         await disconnected(self._receive)
         if self._task is not None:
             self._is_gone = True
             self._task.cancel()
 
-    async def _pieces(self, first: bytes) -> AsyncGenerator[bytes, None]:
+    def _in_pieces(self, first: bytes) -> AsyncGenerator[bytes, None]:
+        self._upload = asyncio.Event()
+        return self._pieces(first, self._upload)
+
+    async def _pieces(self, first: bytes, upload: asyncio.Event) -> AsyncGenerator[bytes, None]:
         piece, is_last, total = first, False, 0
         try:
             while True:
@@ -89,7 +96,7 @@ class Client:
                     return
                 piece, is_last = await self._next()
         finally:
-            self._has_read.set()
+            upload.set()
 
     def _within_limit(self, body: bytes) -> bytes:
         if len(body) > self._max_bytes:

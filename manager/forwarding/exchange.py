@@ -46,7 +46,7 @@ class Exchange:
         if self._request.asks_first:
             try:
                 async with asyncio.timeout(EXPECT_SECONDS):
-                    await answer.verdict.wait()
+                    await answer.verdict()
             except TimeoutError:
                 return True
         return not answer.has_head

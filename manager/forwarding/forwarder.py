@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from http import HTTPStatus
 from types import TracebackType
+from typing import NamedTuple
 
-from agent_service.contract import TOKEN_HEADER
+from agent_service.contract import CALL_HEADER, TOKEN_HEADER
 from agent_service.http.client.answer import Answer, BrokenExchange, RawHeaders
 from agent_service.http.client.connection import Connection
 from manager.clock import Clock
@@ -16,14 +18,16 @@ from manager.forwarding.exchange import Exchange
 from manager.forwarding.headers import towards_client
 from manager.forwarding.pool import Pool
 from manager.forwarding.request import ForwardRequest
+from manager.forwarding.time_limit import TimeLimit
 from manager.registry.instance import RegisteredInstance
 from manager.registry.routing import Admission, Lease, Router
 
 _RECONNECT_SECONDS = 0.05
+_TOKEN_NAME = TOKEN_HEADER.lower().encode()
+_CALL_NAME = CALL_HEADER.lower().encode()
 
 
-@dataclass(frozen=True)
-class ForwardedAnswer:
+class ForwardedAnswer(NamedTuple):
     """The adapter's answer, its body still to come. `chunks` raises `AdapterDied` where it breaks off."""
 
     status: int
@@ -34,11 +38,11 @@ class ForwardedAnswer:
 class Forwarder:
     """Chooses the instance through the router; never looks at processes."""
 
-    def __init__(self, router: Router, pool: Pool, clock: Clock, *, token: str | None) -> None:
+    def __init__(self, router: Router, pool: Pool, clock: Clock, *, tokens: Sequence[str]) -> None:
         self._router = router
         self._pool = pool
         self._clock = clock
-        self._token_headers: RawHeaders = [(TOKEN_HEADER.lower().encode(), token.encode())] if token else []
+        self._token_headers: list[RawHeaders] = [[(_TOKEN_NAME, token.encode())] for token in tokens] or [[]]
 
     def forward(self, request: ForwardRequest) -> Forwarding:
         """The answer, while the scope lasts; leaving it early hangs up on the adapter, which cancels the task.
@@ -50,14 +54,19 @@ class Forwarder:
 
     async def send(self, request: ForwardRequest) -> tuple[Lease, Exchange]:
         """Try instances until one has answered, as long as it is certain that none before it has begun the request."""
-        give_up = self._clock.monotonic() + self._router.route(request.agent_id).policy.queue_while_restarting_seconds
+        began = self._clock.monotonic()
         while True:
             lease = await self._lease(request)
-            exchange = await self._try(lease, request)
+            token = lease.instance.token
+            exchange = await self._try(lease, request, began)
             if exchange is not None and not self._is_just_restarting(request, exchange.answer):
-                return lease, exchange
+                if not self._takes_another_token(lease.instance, token, request, exchange.answer):
+                    return lease, exchange
+                self.end(lease, exchange)
+                continue
             self.end(lease, exchange)
-            if self._clock.monotonic() >= give_up:
+            patience = self._router.route(request.agent_id).policy.queue_while_restarting_seconds
+            if self._clock.monotonic() >= began + patience:
                 # Not before: for a moment nobody listens in every crash and restart.
                 lease.no_answer()
                 raise NotReady(
@@ -74,11 +83,13 @@ class Forwarder:
         lease.release()
 
     async def _lease(self, request: ForwardRequest) -> Lease:
+        if request.asked is not None:
+            return self._router.visit(request.agent_id, request.asked)
         lease = await self._router.lease(request.agent_id, client=request.client)
         request.timing.queued = (request.timing.queued or 0.0) + lease.queued_seconds
         return lease
 
-    async def _try(self, lease: Lease, request: ForwardRequest) -> Exchange | None:
+    async def _try(self, lease: Lease, request: ForwardRequest, began: float) -> Exchange | None:
         """The exchange, its head received; None where it is certain that the instance has got nothing of it."""
         exchange: Exchange | None = None
         try:
@@ -87,7 +98,8 @@ class Forwarder:
             connection = await self._connection(lease, request)
             if connection is None:
                 return None
-            exchange = Exchange(connection, request, _authority(lease.instance), self._token_headers)
+            headers = [*self._token_headers[lease.instance.token], *self._call_header(request, began)]
+            exchange = Exchange(connection, request, _authority(lease.instance), headers)
             await self._until_head(lease, exchange, request)
             return exchange
         except BrokenExchange as error:
@@ -116,16 +128,53 @@ class Forwarder:
         connection = self._pool.take(lease.instance) if request.is_repeatable else None
         if connection is None:
             try:
+                if not request.is_repeatable and not lease.instance.is_token_proven:
+                    await self._find_token(lease.instance, request)
                 connection = await self._pool.connect(lease.instance)
             except OSError:
                 return None
         request.timing.connected = self._clock.monotonic() - before
         return connection
 
+    def _call_header(self, request: ForwardRequest, began: float) -> RawHeaders:
+        if not request.call:
+            return []
+        limit = self._router.route(request.agent_id).policy.execute_timeout_seconds
+        left = max(0.0, limit - (self._clock.monotonic() - began))
+        return [(_CALL_NAME, b"%b;timeout=%.3f" % (request.call.encode(), left))]
+
+    async def _find_token(self, instance: RegisteredInstance, request: ForwardRequest) -> None:
+        """Which token it takes, by a question that changes nothing: the body that follows cannot be sent twice."""
+        question = replace(request, headers=[], body=b"", asks_first=False, call="token", asked=instance.instance_id)
+        for token in range(len(self._token_headers) if len(self._token_headers) > 1 else 0):
+            connection = self._pool.take(instance) or await self._pool.connect(instance)
+            exchange = Exchange(connection, question, _authority(instance), self._token_headers[token])
+            try:
+                await exchange.answer.until_head()
+            finally:
+                self._pool.give_back(instance, connection)
+            if exchange.answer.status != HTTPStatus.UNAUTHORIZED:
+                instance.token, instance.is_token_proven = token, True
+                return
+
+    def _takes_another_token(
+        self, instance: RegisteredInstance, used: int, request: ForwardRequest, answer: Answer
+    ) -> bool:
+        """Whether to ask again with another token: tokens are rotated, and its process is older than the newest."""
+        if answer.status != HTTPStatus.UNAUTHORIZED:
+            instance.is_token_proven = True
+            return False
+        if not request.is_repeatable:
+            return False
+        if instance.token == used and used + 1 < len(self._token_headers):
+            instance.token += 1
+        return instance.token != used
+
     def _is_just_restarting(self, request: ForwardRequest, answer: Answer) -> bool:
         # Routed a moment before the restart began: the adapter refused it unexecuted, and its successor is coming.
         return (
-            answer.status == 409
+            answer.status == HTTPStatus.CONFLICT
+            and request.asked is None
             and request.is_repeatable
             and self._router.admission(request.agent_id) is Admission.COMING_BACK
         )
@@ -141,15 +190,15 @@ class Forwarding:
         self._forwarder = forwarder
         self._request = request
         self._limit = limit
-        self._timeout = asyncio.timeout(limit)
+        self._time_limit = TimeLimit(limit)
         self._taken: tuple[Lease, Exchange] | None = None
 
     async def __aenter__(self) -> ForwardedAnswer:
-        await self._timeout.__aenter__()
+        self._time_limit.start()
         try:
             self._taken = await self._forwarder.send(self._request)
         except BaseException as error:
-            await self._leave(error)
+            self._leave(error)
             raise
         answer = self._taken[1].answer
         headers = towards_client(answer.headers, answer.status)
@@ -160,19 +209,16 @@ class Forwarding:
     ) -> None:
         if self._taken is not None:
             self._forwarder.end(*self._taken)
-        await self._leave(error)
+        self._leave(error)
 
-    async def _leave(self, error: BaseException | None) -> None:
+    def _leave(self, error: BaseException | None) -> None:
         """Stop the clock. Raises `AdapterTimeout` where it has struck."""
-        try:
-            kind, traceback = (type(error), error.__traceback__) if error is not None else (None, None)
-            await self._timeout.__aexit__(kind, error, traceback)
-        except TimeoutError as timeout:
+        if self._time_limit.stop(error):
             raise AdapterTimeout(
                 f"{self._request.agent_id} did not finish within its executeTimeoutSeconds ({self._limit:g} s), and "
                 "the manager hung up on it; give it less to do, or raise the limit.",
                 agent_id=self._request.agent_id,
-            ) from timeout
+            ) from error
 
 
 def _authority(instance: RegisteredInstance) -> bytes:

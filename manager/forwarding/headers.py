@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent_service.contract import REQUEST_ID_HEADER, TOKEN_HEADER
+from agent_service.contract import CALL_HEADER, REQUEST_ID_HEADER, TOKEN_HEADER
 from agent_service.http.client.answer import RawHeaders
 
 HOP_BY_HOP = frozenset(
@@ -29,6 +29,7 @@ _REPLACED = frozenset(
         b"referer",
         b"traceparent",
         TOKEN_HEADER.lower().encode(),
+        CALL_HEADER.lower().encode(),
         REQUEST_ID_HEADER.lower().encode(),
     }
 )
@@ -58,12 +59,13 @@ def towards_client(headers: RawHeaders, status: int = 200) -> RawHeaders:
 
 def declared_length(headers: RawHeaders) -> int | None:
     """The body's length by Content-Length, which the server has checked; None where there is none."""
-    return next((int(value) for name, value in headers if name == b"content-length"), None)
+    value = dict(headers).get(b"content-length")
+    return None if value is None else int(value)
 
 
 def _without(headers: RawHeaders, dropped: frozenset[bytes]) -> RawHeaders:
-    connection = [value for name, value in headers if name == b"connection"]
-    if connection:
+    if b"connection" in dict(headers):
+        connection = [value for name, value in headers if name == b"connection"]
         named = {token.strip().lower() for value in connection for token in value.split(b",")}
         dropped |= named
     return [header for header in headers if header[0] not in dropped]

@@ -2,7 +2,9 @@
 
 After draft-ietf-httpapi-idempotency-key-header. A call lives in a task of its own: whoever sends its key is a reader of
 its answer, the first client too, and a client that leaves does not end it. On disk it is `running`, with the instance
-that is asked, before one byte goes there. What is known to have had no effect frees its key again.
+that is asked, before one byte goes there. What is known to have had no effect frees its key again. For a call that an
+earlier manager has left `running` its instance is asked, which keeps the answer (agent_service/answers.py); only where
+that instance has ended is it run again, once.
 """
 
 from __future__ import annotations
@@ -15,19 +17,20 @@ from datetime import timedelta
 
 import structlog
 
-from agent_service.contract import TASK_ID_HEADER, rfc3339
+from agent_service.contract import CALL_HEADER, CALL_NOT_BEGUN, TASK_ID_HEADER, rfc3339
 from agent_service.errors import Refusal
 from agent_service.http.client.answer import RawHeaders
+from agent_service.http.recording import Recording
 from manager.clock import Clock
 from manager.errors import (
     AdapterDied,
     AdapterTimeout,
     ManagerError,
+    NotReady,
     StoreUnavailable,
 )
 from manager.forwarding.forwarder import ForwardedAnswer, Forwarder
-from manager.forwarding.keys import fingerprint_of, key_of, not_kept, outcome_unknown, require_same
-from manager.forwarding.recording import Recording
+from manager.forwarding.keys import fingerprint_of, key_of, name_of, not_kept, outcome_unknown, require_same
 from manager.forwarding.request import ForwardRequest
 from manager.registry.registry import Registry
 from manager.store.keyed_answers import CallState, KeyedAnswers, KeyedCall, dropped
@@ -38,10 +41,13 @@ MAX_ATTEMPTS = 2
 # With these an adapter says that it has run nothing, unless a header names the task that it had begun.
 _UNEXECUTED = frozenset({409, 429, 503})
 _TASK_ID_NAME = TASK_ID_HEADER.lower().encode()
+_CALL_NAME = CALL_HEADER.lower().encode()
 _PRUNE_SECONDS = 60.0
 # From an adapter's connection breaking to the word that its process has ended.
 _EXIT_NEWS_SECONDS = 2.0
 _EXIT_LOOK_SECONDS = 0.05
+# From a manager's start to the registration of what it takes back.
+_ADOPTION_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +68,14 @@ class _Call:
     record: KeyedCall
     recording: Recording
     task: asyncio.Task[None] | None = None
+
+
+class _NotBegun(Exception):
+    """The instance is certain that it has run nothing for this call."""
+
+
+class _AnswerLost(Exception):
+    """The instance does not know the answer."""
 
 
 class Idempotency:
@@ -152,21 +166,15 @@ class Idempotency:
         return _Call(record, recording)
 
     def _begin(self, request: ForwardRequest, record: KeyedCall) -> _Call:
-        """Run a new call, or once more one whose adapter has died. Raises `StateConflict` where that would be wrong."""
-        if record.instance_id is not None:
-            self._require_repeatable(record, record.instance_id)
+        """Run a new call, or see to one that an earlier manager has left. Raises `StateConflict` for one that kills."""
+        if record.attempts >= MAX_ATTEMPTS and not self._has_living_instance(record):
+            raise outcome_unknown(record, f"was begun {record.attempts} times, and its adapter died each time")
         call = _Call(record, Recording(self._limits.max_answer_bytes))
         call.task = asyncio.create_task(self._live(call, request), name=f"keyed call to {record.agent_id}")
         return call
 
-    def _require_repeatable(self, record: KeyedCall, instance_id: str) -> None:
-        if self._registry.knows(record.agent_id, instance_id):
-            raise outcome_unknown(
-                record,
-                "was given to an instance that is still there, by a manager that ended before the answer came",
-            )
-        if record.attempts >= MAX_ATTEMPTS:
-            raise outcome_unknown(record, f"was begun {record.attempts} times, and its adapter died each time")
+    def _has_living_instance(self, record: KeyedCall) -> bool:
+        return record.instance_id is not None and self._registry.knows(record.agent_id, record.instance_id)
 
     async def _live(self, call: _Call, request: ForwardRequest) -> None:
         name = (call.record.agent_id, call.record.key)
@@ -182,6 +190,34 @@ class Idempotency:
 
     async def _run(self, call: _Call, request: ForwardRequest) -> bool:
         """Until there is an answer or an error for the readers; whether the disk knows of it."""
+        if self._has_living_instance(call.record):
+            is_written = await self._take_over(call, request)
+            if is_written is not None:
+                return is_written
+        return await self._run_anew(call, request)
+
+    async def _take_over(self, call: _Call, request: ForwardRequest) -> bool | None:
+        """See to a call that an earlier manager gave to an instance that lives; None where it has to be run anew."""
+        try:
+            return await self._ask(call, request)
+        except _NotBegun:
+            call.record = replace(call.record, attempts=call.record.attempts - 1)
+            return None
+        except _AnswerLost:
+            what = "was given by an earlier manager to an instance that does not know its answer any more"
+            call.recording.fail(outcome_unknown(call.record, what))
+            return await self._note_unknown(call, what)
+        except (AdapterDied, NotReady) as error:
+            if not call.recording.has_head and await self._may_repeat(call.record):
+                log.info("Keyed call is run again", agent_id=call.record.agent_id, died=call.record.instance_id)
+                return None
+            call.recording.fail(error)
+        except (ManagerError, Refusal) as error:
+            call.recording.fail(error)
+        # On disk it is what it was: whoever asks again may learn more.
+        return True
+
+    async def _run_anew(self, call: _Call, request: ForwardRequest) -> bool:
         while True:
             call.record = replace(call.record, attempts=call.record.attempts + 1, instance_id=None)
             try:
@@ -210,11 +246,35 @@ class Idempotency:
             await self._store.put(record)
             call.record = record
 
+        async with self._forwarder.forward(replace(request, call=name_of(call.record), chosen=chosen)) as answer:
+            return await self._record(call, answer)
+
+    async def _ask(self, call: _Call, request: ForwardRequest) -> bool:
+        """The answer to a call that was made before, as soon as its instance has it."""
+        await self._until_registered(call.record)
+        asking = replace(request, headers=[], body=b"", call=name_of(call.record), asked=call.record.instance_id)
+        async with self._forwarder.forward(asking) as answer:
+            said = dict(answer.headers).get(_CALL_NAME, b"").decode("latin-1")
+            if said == CALL_NOT_BEGUN:
+                raise _NotBegun
+            if said != asking.call:
+                raise _AnswerLost
+            return await self._record(call, answer)
+
+    async def _until_registered(self, record: KeyedCall) -> None:
+        """A manager that has just begun takes its instances back one after the other. For as long as one would wait."""
+        waited = 0.0
+        while self._has_living_instance(record) and self._registry.get(record.instance_id or "") is None:
+            if waited >= _ADOPTION_SECONDS:
+                return
+            await asyncio.sleep(_EXIT_LOOK_SECONDS)
+            waited += _EXIT_LOOK_SECONDS
+
+    async def _record(self, call: _Call, answer: ForwardedAnswer) -> bool:
         recording = call.recording
-        async with self._forwarder.forward(replace(request, chosen=chosen)) as answer:
-            recording.begin(answer.status, answer.headers)
-            async for chunk in answer.chunks:
-                await recording.write(chunk)
+        recording.begin(answer.status, [header for header in answer.headers if header[0] != _CALL_NAME])
+        async for chunk in answer.chunks:
+            await recording.write(chunk)
         # First to disk: who has seen the end may ask again at once, of another manager.
         is_written = await self._keep(call)
         recording.complete()
@@ -255,10 +315,11 @@ class Idempotency:
 
     async def _may_repeat(self, record: KeyedCall) -> bool:
         """Whether the process that had the call has ended, and it is not yet too often."""
-        if record.instance_id is None or record.attempts >= MAX_ATTEMPTS:
-            return False
+        return record.instance_id is not None and record.attempts < MAX_ATTEMPTS and await self._has_ended(record)
+
+    async def _has_ended(self, record: KeyedCall) -> bool:
         waited = 0.0
-        while self._registry.knows(record.agent_id, record.instance_id):
+        while self._has_living_instance(record):
             if waited >= _EXIT_NEWS_SECONDS:
                 return False
             await asyncio.sleep(_EXIT_LOOK_SECONDS)

@@ -38,6 +38,12 @@ def fingerprint_of(request: ForwardRequest) -> str:
     return hashlib.sha256(accept.strip().lower() + b"\0" + request.body).hexdigest()
 
 
+def name_of(record: KeyedCall) -> str:
+    """What the call is called towards the adapter: nobody guesses it, and no other call has it."""
+    parts = (record.agent_id, record.key, record.fingerprint, record.created_at)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
 def require_same(record: KeyedCall, fingerprint: str) -> None:
     """Raises `KeyReused` for another request than the first one with this key."""
     if record.fingerprint != fingerprint:

@@ -12,7 +12,7 @@ from manager.forwarding.timing import Timing
 END_OF_CHUNKS = b"0\r\n\r\n"
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class ForwardRequest:
     """`trace_headers` replace the client's own. `timing` is filled in on the way.
 
@@ -28,6 +28,12 @@ class ForwardRequest:
     client: str = ""
     """Who is asking; slots are shared out fairly among clients."""
     timing: Timing = field(default_factory=Timing)
+    is_chunked: bool = field(init=False)
+    """Framed as it came: in chunks, or by its length."""
+    call: str = ""
+    """The name by which the adapter is to remember it."""
+    asked: str | None = None
+    """The instance that was given the call before: it is asked for the answer, and nothing is run."""
     chosen: Callable[[str], Awaitable[None]] | None = None
     """Told the instance that was chosen, before anything is sent to it; what it raises ends the request."""
 
@@ -36,24 +42,23 @@ class ForwardRequest:
         """Whether it can be sent again, should it be certain that the adapter has got nothing of it."""
         return isinstance(self.body, bytes)
 
-    @property
-    def is_chunked(self) -> bool:
-        """Framed as it came: in chunks, or by its length."""
-        return any(name == b"transfer-encoding" for name, _ in self.headers)
+    def __post_init__(self) -> None:
+        self.is_chunked = b"transfer-encoding" in dict(self.headers)
 
     def head(self, host: bytes, token_headers: RawHeaders) -> bytes:
         """The head on the wire."""
-        if self.is_chunked:
-            framing = (b"transfer-encoding", b"chunked")
-        else:
-            framing = (b"content-length", b"%d" % self._length())
-        lines = [b"POST /execute HTTP/1.1\r\nhost: " + host]
-        headers = [*towards_adapter(self.headers), *self.trace_headers, *token_headers, framing]
-        lines += [b"%b: %b" % header for header in headers]
+        framing = b"transfer-encoding: chunked" if self.is_chunked else b"content-length: %d" % self._length()
+        lines = [self._start_line(), b"host: " + host, framing]
+        lines += [b"%b: %b" % header for header in towards_adapter(self.headers)]
+        lines += [b"%b: %b" % header for header in self.trace_headers]
+        lines += [b"%b: %b" % header for header in token_headers]
         if self.asks_first:
             lines.append(b"expect: 100-continue")
         lines.append(b"\r\n")
         return b"\r\n".join(lines)
+
+    def _start_line(self) -> bytes:
+        return b"POST /execute HTTP/1.1" if self.asked is None else b"GET /answers/%b HTTP/1.1" % self.call.encode()
 
     def _length(self) -> int:
         return len(self.body) if isinstance(self.body, bytes) else declared_length(self.headers) or 0

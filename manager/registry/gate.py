@@ -117,6 +117,15 @@ class Gate:
             raise refusal
         return None
 
+    def visit(self, instance_id: str) -> Lease | None:
+        """A place in this very instance, for what is no new work; None where it is not registered."""
+        instance = self._registry.get(instance_id)
+        if instance is None or instance.agent_id != self._agent_id:
+            return None
+        instance.forwarding += 1
+        self._total.count += 1
+        return Lease(self, instance, is_probe=False, taken_at=self._clock.monotonic())
+
     async def wait(self, client: str) -> Lease:
         """A slot as soon as it is this client's turn.
 

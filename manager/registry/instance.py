@@ -31,6 +31,10 @@ class RegisteredInstance:
     direct: int = 0
     """Tasks that others than the manager gave it, as of its last report."""
     circuit: Circuit = field(default_factory=Circuit)
+    token: int = 0
+    """Which of the manager's tokens it is sent, counted from the newest; to those before it said 401."""
+    is_token_proven: bool = False
+    """It has taken that token."""
 
     @property
     def routable(self) -> bool:

@@ -70,6 +70,20 @@ class Router:
             )
         return gate.take() or await gate.wait(client)
 
+    def visit(self, agent_id: str, instance_id: str) -> Lease:
+        """A place in this very instance, whether it takes new work or not; the caller releases it.
+
+        Raises `UnknownAgent`, or `NotReady` for one that is not registered.
+        """
+        lease = self._gate(agent_id).visit(instance_id)
+        if lease is None:
+            raise NotReady(
+                f"The instance of {agent_id} that was asked has not registered again yet; try again in a moment.",
+                agent_id=agent_id,
+                retry_after_seconds=_OVERLOADED_RETRY_SECONDS,
+            )
+        return lease
+
     def _gate(self, agent_id: str) -> Gate:
         gate = self._gates.get(agent_id)
         if gate is None:

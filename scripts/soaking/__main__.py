@@ -25,8 +25,8 @@ from scripts.soaking.load import KILLED, RESTARTED, STEADY, Load
 from scripts.soaking.readings import Reading, leaks, read, slope
 
 _WARM_UP_SECONDS = 5.0
-# Longer than the manager keeps an idle connection, and than uvicorn keeps a client's.
-_QUIET_SECONDS = 8.0
+# Longer than the manager keeps an idle connection, be it to an adapter or a client's.
+_QUIET_SECONDS = 18.0
 _READINGS = 60
 
 

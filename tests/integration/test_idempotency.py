@@ -31,7 +31,10 @@ def send(manager: ManagerProcess, agent_id: str, key: str, *, accept: str = "*/*
 
 
 def in_flight(manager: ManagerProcess, agent_id: str) -> bool:
-    url = manager.agent(agent_id)["service_url"]
+    return is_busy(manager.agent(agent_id)["service_url"])
+
+
+def is_busy(url: str) -> bool:
     return bool(httpx.get(f"{url}/status").json()["in_flight"])
 
 
@@ -82,20 +85,67 @@ def test_a_call_that_kills_its_adapter_is_run_twice_and_never_again(manager: Man
     assert exits() == 2
 
 
-def test_keys_outlive_a_manager_that_is_killed(tmp_path: Path) -> None:
+def runs(manager: ManagerProcess, agent_id: str) -> int:
+    url = manager.agent(agent_id)["service_url"]
+    return int(httpx.get(f"{url}/status").json()["tasks_total"])
+
+
+def test_an_answer_outlives_a_manager_that_is_killed(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "one"}])
-    with running_manager(config) as first, ThreadPoolExecutor(1) as pool:
+    with running_manager(config) as first:
         first.wait_for("one", "running")
         done = send(first, "one", "done", n=1)
-        lost = pool.submit(send, first, "one", "lost", sleep_ms=60_000)
-        until(lambda: in_flight(first, "one"), "the task is in flight")
         first.process.send_signal(signal.SIGKILL)
         first.process.wait()
-        assert isinstance(lost.exception(), httpx.TransportError)
     with running_manager(config) as second:
         second.wait_for("one", "running")
         again = send(second, "one", "done", n=1)
         assert again.content == done.content and again.headers["Idempotency-Replayed"] == "true"
-        # Its adapter lives: whether the task was done is nothing that this manager could know.
-        refused = send(second, "one", "lost", sleep_ms=60_000)
-        assert refused.status_code == 409 and "not known" in refused.json()["detail"]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+@pytest.mark.parametrize("ends_before", [True, False], ids=["ended meanwhile", "still running"])
+def test_a_call_whose_manager_is_killed_is_answered_by_the_next_one(
+    tmp_path: Path, accept: str, ends_before: bool
+) -> None:
+    config = write_config(tmp_path, [{"id": "one"}])
+    what = {"accept": accept, "sleep_ms": 5_000, "stream": 2}
+    with running_manager(config) as first, ThreadPoolExecutor(1) as pool:
+        first.wait_for("one", "running")
+        row = first.agent("one")
+        lost = pool.submit(send, first, "one", "k", **what)
+        until(lambda: in_flight(first, "one"), "the task is in flight")
+        first.process.send_signal(signal.SIGKILL)
+        first.process.wait()
+        assert isinstance(lost.exception(), httpx.TransportError)
+        if ends_before:
+            until(lambda: not is_busy(row["service_url"]), "the task has ended")
+    with running_manager(config) as second:
+        # At once, and not only when the agent is taken back.
+        again, once_more = send(second, "one", "k", **what), send(second, "one", "k", **what)
+        assert again.status_code == 200, again.text
+        assert again.content == once_more.content
+        assert once_more.headers["Idempotency-Replayed"] == "true"
+        assert "X-Manager-Call" not in again.headers
+        second.wait_for("one", "running")
+        assert second.agent("one")["instance_id"] == row["instance_id"]
+        until(lambda: runs(second, "one") == 1, "the one and only run is counted")
+
+
+@pytest.mark.full
+def test_a_call_whose_manager_and_adapter_are_killed_is_run_again_once(tmp_path: Path) -> None:
+    config = write_config(tmp_path, [{"id": "one"}])
+    with running_manager(config) as first, ThreadPoolExecutor(1) as pool:
+        first.wait_for("one", "running")
+        pid = first.agent("one")["pid"]
+        lost = pool.submit(send, first, "one", "k", sleep_ms=5_000)
+        until(lambda: in_flight(first, "one"), "the task is in flight")
+        first.process.send_signal(signal.SIGKILL)
+        first.process.wait()
+        os.kill(pid, signal.SIGKILL)
+        assert isinstance(lost.exception(), httpx.TransportError)
+    with running_manager(config) as second:
+        assert send(second, "one", "k", sleep_ms=5_000).status_code == 200
+        assert send(second, "one", "k", sleep_ms=5_000).headers["Idempotency-Replayed"] == "true"
+        until(lambda: runs(second, "one") == 1, "the second run is counted, in a process of its own")

@@ -37,8 +37,8 @@ class Answer:
         self.headers: RawHeaders = []
         self.has_head = False
         self.is_complete = False
-        self.verdict = asyncio.Event()
-        """Whoever asked before sending the body has been answered: with 100, or with the answer itself."""
+        self._verdict: asyncio.Event | None = None
+        self.has_verdict = False
         self._source = source
         self._is_paused = False
         self._chunks: deque[bytes] = deque()
@@ -51,12 +51,12 @@ class Answer:
     def take_head(self, status: int, headers: RawHeaders) -> None:
         """The final head has come."""
         self.status, self.headers, self.has_head = status, headers, True
-        self.verdict.set()
+        self._decide()
         self._wake()
 
     def take_continue(self) -> None:
         """The interim answer 100 has come."""
-        self.verdict.set()
+        self._decide()
 
     def take_chunk(self, chunk: bytes) -> None:
         """A piece of the body has come."""
@@ -76,10 +76,16 @@ class Answer:
         """No more will come; whoever reads learns why, after what has come. Only the first word counts."""
         if not self.is_complete and self._error is None:
             self._error = error
-            self.verdict.set()
+            self._decide()
             self._wake()
 
     # What the reader asks.
+
+    async def verdict(self) -> None:
+        """Return when whoever asked before sending the body is answered: with 100, or with the answer itself."""
+        if not self.has_verdict:
+            self._verdict = asyncio.Event()
+            await self._verdict.wait()
 
     async def until_head(self) -> None:
         """Return when the head is there. Raises what the exchange failed with."""
@@ -111,6 +117,11 @@ class Answer:
             raise self._error
         waiter = self._waiter = asyncio.get_running_loop().create_future()
         await waiter
+
+    def _decide(self) -> None:
+        self.has_verdict = True
+        if self._verdict is not None:
+            self._verdict.set()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

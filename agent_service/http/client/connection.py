@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from collections.abc import Callable
 from typing import cast
 
 import httptools
 
 from agent_service.http.client.answer import Answer, BrokenExchange, RawHeaders
-from agent_service.http.client.tcp import acknowledged_bytes, is_quiet, second_handle
+from agent_service.http.client.tcp import acknowledged_bytes, quiet_check, second_handle
 
 # Bytes of a head or of trailers; nginx refuses heads that are far smaller.
 MAX_HEAD_BYTES = 64 * 1024
@@ -30,6 +31,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._handle: socket.socket | None = None
+        self._is_quiet: Callable[[], bool] | None = None
         self._is_encrypted = False
         self._answer: Answer | None = None
         self._complaint: str | None = None
@@ -78,7 +80,7 @@ class Connection(asyncio.Protocol):
 
     def is_usable(self) -> bool:
         """Whether an idle connection still stands, as far as the kernel knows."""
-        return not self.is_closed and self._handle is not None and is_quiet(self._handle)
+        return not self.is_closed and self._is_quiet is not None and self._is_quiet()
 
     @property
     def is_closed(self) -> bool:
@@ -107,6 +109,7 @@ class Connection(asyncio.Protocol):
         # Of uvloop's own class, not of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
         self._handle = second_handle(transport)
+        self._is_quiet = None if self._handle is None else quiet_check(self._handle)
         self._is_encrypted = transport.get_extra_info("ssl_object") is not None
 
     def data_received(self, data: bytes) -> None:
@@ -137,7 +140,7 @@ class Connection(asyncio.Protocol):
         self._writable.set()
         if self._handle is not None:
             self._handle.close()
-            self._handle = None
+            self._handle = self._is_quiet = None
 
     def _how_it_broke(self, error: Exception | None) -> str:
         where = "in the middle of its answer" if self._has_head else "before it answered"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
 import sys
+from collections.abc import Callable
+from functools import partial
 
 # Offset of `tcpi_bytes_acked`, a 64-bit number, in Linux's `struct tcp_info` (include/uapi/linux/tcp.h).
 _BYTES_ACKED = struct.Struct("120xQ")
@@ -17,8 +20,20 @@ def second_handle(transport: asyncio.BaseTransport) -> socket.socket | None:
     return None if own is None else own.dup()
 
 
-def is_quiet(handle: socket.socket) -> bool:
-    """Open, and nothing has come: neither an end of file, which the event loop may not have seen yet, nor data."""
+def quiet_check(handle: socket.socket) -> Callable[[], bool]:
+    """Asks the kernel, each time anew, whether a connection is open and nothing has come by it.
+
+    What may have come is data or an end of file, which the event loop may not have seen yet.
+    """
+    if not hasattr(select, "poll"):
+        return partial(_is_quiet, handle)
+    poll = select.poll()
+    # An end and an error are told without being asked for.
+    poll.register(handle, select.POLLIN)
+    return lambda: not poll.poll(0)
+
+
+def _is_quiet(handle: socket.socket) -> bool:
     try:
         handle.recv(1, socket.MSG_PEEK)
     except BlockingIOError:

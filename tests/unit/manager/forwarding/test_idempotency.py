@@ -32,6 +32,15 @@ LIMITS = KeyLimits(retention_seconds=3600, max_answer_bytes=100, max_stored_byte
 
 
 @dataclass
+class Recall:
+    """What an instance says that is asked for an earlier call: `says` is its name (None), another word, or nothing."""
+
+    status: int = 200
+    pieces: tuple[bytes, ...] = (b"one", b"two")
+    says: str | None = None
+
+
+@dataclass
 class Disk:
     """What survives the manager."""
 
@@ -61,9 +70,18 @@ class Agent:
         self.status = status
         self.headers = [(b"content-type", b"text/plain")]
         self.runs: list[str] = []
+        self.recalls: list[Recall | ManagerError] = []
+        self.asked: list[tuple[str | None, str]] = []
+        self.names: list[str] = []
 
     @asynccontextmanager
     async def forward(self, request: ForwardRequest) -> AsyncIterator[ForwardedAnswer]:
+        if request.asked is not None:
+            self.asked.append((request.asked, request.call))
+            await asyncio.sleep(1)
+            yield self.recalled(request)
+            return
+        self.names.append(request.call)
         instance = f"i{len(self.runs) + 1}"
         self.registry.register(registration(instance))
         if request.chosen is not None:
@@ -75,6 +93,15 @@ class Agent:
             self.crash(instance, outcome)
             raise outcome
         yield ForwardedAnswer(self.status, self.headers, self.chunks(outcome))
+
+    def recalled(self, request: ForwardRequest) -> ForwardedAnswer:
+        assert request.body == b""
+        outcome = self.recalls.pop(0) if len(self.recalls) > 1 else self.recalls[0]
+        if isinstance(outcome, ManagerError):
+            self.crash(request.asked or "", outcome)
+            raise outcome
+        said = [(b"x-manager-call", (outcome.says or request.call).encode())] if outcome.says != "" else []
+        return ForwardedAnswer(outcome.status, [*self.headers, *said], self.chunks(list(outcome.pieces)))
 
     def crash(self, instance: str, error: ManagerError) -> None:
         if isinstance(error, AdapterDied) and "process" in error.detail:
@@ -91,6 +118,8 @@ class Agent:
 
 DIED = AdapterDied("The process died.")
 BROKE = AdapterDied("The connection broke.")
+UNREACHABLE = NotReady("It does not accept connections.")
+BUSY = AdapterTimeout("It did not finish.")
 ANSWER = [b"one", b"two"]
 
 
@@ -228,17 +257,106 @@ def test_a_stream_that_broke_off_is_run_again_by_the_next_request_only() -> None
     keyed.run(scenario())
 
 
-def test_after_the_managers_death_a_call_is_run_again_only_if_its_process_is_gone() -> None:
+async def lose_the_manager(keyed: Keyed) -> None:
+    lost = asyncio.create_task(keyed.send())
+    await asyncio.sleep(0.5)
+    await keyed.idempotency.close()
+    lost.cancel()
+    keyed.restart_manager()
+
+
+def test_after_the_managers_death_the_answer_is_asked_of_the_instance_that_has_the_call() -> None:
     async def scenario() -> None:
-        lost = asyncio.create_task(keyed.send())
-        await asyncio.sleep(0.5)
-        await keyed.idempotency.close()
-        lost.cancel()
-        keyed.restart_manager()
-        assert "Whether it was done is not known" in (await keyed.failure()).detail
-        keyed.registry.forget("i1")
+        await lose_the_manager(keyed)
+        first, second = await asyncio.gather(keyed.send(), keyed.send())
+        assert first[0] == second[0] == b"onetwo"
+        assert keyed.agent.asked == [("i1", keyed.agent.names[0])]
+        assert await keyed.send() == (b"onetwo", True)
+        assert keyed.agent.runs == ["i1"]
+
+    keyed = Keyed(ANSWER)
+    keyed.agent.recalls = [Recall()]
+    keyed.run(scenario())
+
+
+def test_the_name_of_a_call_is_not_passed_on_to_its_client() -> None:
+    async def scenario() -> None:
+        await lose_the_manager(keyed)
+        await keyed.send()
+        assert keyed.disk.calls["k"].headers == [["content-type", "text/plain"]]
+
+    keyed = Keyed(ANSWER)
+    keyed.agent.recalls = [Recall()]
+    keyed.run(scenario())
+
+
+def test_each_call_has_a_name_of_its_own() -> None:
+    async def scenario() -> None:
+        await keyed.send(key=b"a")
+        await keyed.send(key=b"b")
+        await keyed.send(key=b"c", body=b'{"n": 1}')
+        assert len(set(keyed.agent.names)) == 3
+        assert all(len(name) == 64 for name in keyed.agent.names)
+
+    keyed = Keyed(ANSWER)
+    keyed.run(scenario())
+
+
+def test_a_call_that_never_reached_its_instance_is_made_now() -> None:
+    async def scenario() -> None:
+        await lose_the_manager(keyed)
         assert await keyed.send() == (b"onetwo", False)
         assert keyed.agent.runs == ["i1", "i2"]
+        assert keyed.disk.calls["k"].attempts == 1
+
+    keyed = Keyed(ANSWER)
+    keyed.agent.recalls = [Recall(404, (b"no",), says="not-begun")]
+    keyed.run(scenario())
+
+
+@pytest.mark.parametrize("recall", [Recall(404, (b"no",), says=""), Recall(410, (b"gone",), says=""), Recall(says="x")])
+def test_where_the_instance_has_no_answer_the_outcome_is_not_known_and_nothing_is_run(recall: Recall) -> None:
+    async def scenario() -> None:
+        await lose_the_manager(keyed)
+        for _ in range(2):
+            assert "Whether it was done is not known" in (await keyed.failure()).detail
+        assert keyed.agent.runs == ["i1"] and len(keyed.agent.asked) == 1
+
+    keyed = Keyed(ANSWER)
+    keyed.agent.recalls = [recall]
+    keyed.run(scenario())
+
+
+def test_an_instance_that_dies_while_it_is_asked_has_its_call_run_again() -> None:
+    async def scenario() -> None:
+        await lose_the_manager(keyed)
+        assert await keyed.send() == (b"onetwo", False)
+        assert keyed.agent.runs == ["i1", "i2"]
+
+    keyed = Keyed(ANSWER)
+    keyed.agent.recalls = [DIED]
+    keyed.run(scenario())
+
+
+def test_an_instance_that_cannot_be_asked_now_is_asked_again_by_the_next_request() -> None:
+    async def scenario() -> None:
+        await lose_the_manager(keyed)
+        for error in (BROKE, UNREACHABLE, BUSY):
+            assert await keyed.failure() is error
+        assert (await keyed.send())[0] == b"onetwo"
+        assert keyed.agent.runs == ["i1"]
+
+    keyed = Keyed(ANSWER)
+    keyed.agent.recalls = [BROKE, UNREACHABLE, BUSY, Recall()]
+    keyed.run(scenario())
+
+
+def test_after_the_managers_death_a_call_whose_process_is_gone_is_run_again() -> None:
+    async def scenario() -> None:
+        await lose_the_manager(keyed)
+        keyed.registry.forget("i1")
+        assert await keyed.send() == (b"onetwo", False)
+        assert keyed.agent.runs == ["i1", "i2"] and not keyed.agent.asked
 
     keyed = Keyed(ANSWER)
     keyed.run(scenario())

@@ -48,6 +48,26 @@ def test_the_instance_with_the_least_in_flight_is_taken() -> None:
     assert run(routed.acquired(), routed.clock) == "b"
 
 
+@pytest.mark.parametrize("route", [OPEN, REFUSED, COMING_BACK])
+def test_a_visit_goes_to_that_very_instance_whether_it_takes_new_work_or_not(route: Route) -> None:
+    routed = Routed(route, "a", "b")
+    routed.registry.unroute("b")
+    lease = routed.router.visit("echo", "b")
+    assert (lease.instance.instance_id, lease.instance.forwarding, routed.router.open_requests) == ("b", 1, 1)
+    lease.release()
+    assert (lease.instance.forwarding, routed.router.open_requests) == (0, 0)
+
+
+def test_a_visit_needs_an_instance_that_is_registered() -> None:
+    routed = Routed(OPEN, "a")
+    routed.router.set_route("other", OPEN)
+    for agent_id, instance_id in (("echo", "b"), ("other", "a")):
+        with pytest.raises(NotReady, match="not registered again"):
+            routed.router.visit(agent_id, instance_id)
+    with pytest.raises(UnknownAgent):
+        routed.router.visit("nobody", "a")
+
+
 def test_among_equals_the_oldest_is_taken() -> None:
     routed = Routed(OPEN, "b", "a")
     assert run(routed.acquired(), routed.clock) == "b"

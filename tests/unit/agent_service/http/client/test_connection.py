@@ -173,9 +173,9 @@ def test_an_answer_without_body_ends_with_its_head(status: int) -> None:
 def test_interim_answers_come_before_the_answer_and_leave_nothing_in_it() -> None:
     async def scenario(fed: Fed) -> None:
         fed.feed(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n")
-        assert not fed.answer.verdict.is_set()
+        assert not fed.answer.has_verdict
         fed.feed(b"HTTP/1.1 100 Continue\r\n\r\n")
-        assert fed.answer.verdict.is_set()
+        assert fed.answer.has_verdict
         fed.feed(WHOLE)
         assert await fed.read() == (200, [(b"content-length", b"2")], b"hi")
 
@@ -270,7 +270,7 @@ def test_a_sender_does_not_wait_for_an_adapter_that_has_gone() -> None:
         await asyncio.sleep(1)
         fed.close()
         await sending
-        assert fed.answer.verdict.is_set()
+        assert fed.answer.has_verdict
 
     fed(scenario)
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from agent_service.http.recording import Reader, Recording
 from manager.errors import AdapterDied
-from manager.forwarding.recording import Reader, Recording
 from tests.unit.manager.fakes import run
 
 

@@ -51,6 +51,11 @@ class Recording:
             self._progress.clear()
             await self._progress.wait()
 
+    @property
+    def held(self) -> int:
+        """Bytes of the body that are kept now."""
+        return self._held
+
     def keep(self, body: bytes) -> None:
         """All of a body that is within the limit has come."""
         if body:
