@@ -9,18 +9,41 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from agent_service.log_files import rotated_files
+from agent_service.log_space import data_start
+
 BLOCK_BYTES = 64 * 1024
 MAX_BYTES = 8 * 1024 * 1024
 CUT_MARK = "[… line cut here …] "
+
+
+def tail_log(path: Path, lines: int) -> list[str]:
+    """As `tail`, of a log: what its file that is written does not have comes from those that were rotated.
+
+    Raises OSError.
+    """
+    while True:
+        found = tail(path, lines)
+        if len(found) >= lines:
+            return found
+        before = rotated_files(path)
+        found = tail(path, lines)
+        # A rotation in between would show the same lines in both.
+        if [each.number for each in rotated_files(path)] == [each.number for each in before]:
+            break
+    for file in reversed(before):
+        if len(found) < lines:
+            found = tail(file.path, lines - len(found)) + found
+    return found
 
 
 def tail(path: Path, lines: int, *, max_bytes: int = MAX_BYTES, start: int = 0) -> list[str]:
     """The newest `lines` lines of `path`, oldest first, without their line ends (`\\n` or `\\r\\n`).
 
     A last line that has no newline yet counts. Bytes that are not UTF-8 become U+FFFD. Only the last
-    `max_bytes` bytes are read, and none before the byte offset `start`. Where `max_bytes` ends inside a line
-    (a monstrous one), the rest of it comes first, after `CUT_MARK`, and nothing older. A missing file has no
-    lines.
+    `max_bytes` bytes are read, and none before the byte offset `start` or of a beginning that was released.
+    Where that ends inside a line (a monstrous one), the rest of it comes first, after `CUT_MARK`, and nothing
+    older. A missing file has no lines.
 
     Raises OSError where the file is there and cannot be read.
     """
@@ -36,6 +59,7 @@ def tail(path: Path, lines: int, *, max_bytes: int = MAX_BYTES, start: int = 0) 
 
 def _read_back(file: BinaryIO, lines: int, max_bytes: int, start: int) -> tuple[bytes, bool]:
     """The end of the file, at least `lines` lines long where it can be, and whether it begins at `start`."""
+    start = max(start, data_start(file.fileno()))
     position = file.seek(0, os.SEEK_END)
     floor = max(start, position - max_bytes)
     blocks: list[bytes] = []

@@ -15,17 +15,19 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from agent_service.contract import rfc3339
 from agent_service.lifecycle import utc_now
-from agent_service.log_tail import tail
+from agent_service.log_files import LogLimits
+from agent_service.log_redaction import Redaction
+from agent_service.log_rotation import Rotation, RotationThread, descriptors_of
+from agent_service.log_tail import tail_log
 
 REMEMBERED_LINES = 1000
-REDACTED = "[redacted]"
 
 LogReader = Callable[[int], Awaitable[list[str]]]
 """Gives the newest N lines, oldest first. Raises OSError."""
@@ -41,34 +43,37 @@ def configure_logging(
     secrets: Collection[str] = (),
     log_file: Path | None = None,
     copy: bool = False,
+    limits: LogLimits | None = None,
 ) -> LogReader:
     """Send structlog, stdlib logging and uncaught exceptions to stdout as JSON lines.
 
     Called once, by a process's entry. The answer reads the newest lines: from `log_file`, or from memory where there is
-    none. `copy`: stdout is not that file, so it gets a copy. Raises OSError when it cannot be opened.
+    none. `copy`: stdout is not that file, so it gets a copy. `limits`: when the file is rotated. Raises OSError when it
+    cannot be opened.
     """
     _make_output_prompt()
     read_log: LogReader
     handlers: list[logging.Handler]
+    descriptors: list[int] = []
     if log_file is None:
         memory = MemoryLog(REMEMBERED_LINES)
         handlers, read_log = [memory], memory.read
     else:
         handlers, read_log = [], file_reader(log_file)
-        if copy:
-            file = log_file.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
-            sys.stdout, sys.stderr = Tee(sys.stdout, file), Tee(sys.stderr, file)
+        descriptors = _copy_output(log_file) if copy else descriptors_of(log_file, (1, 2))
     _install([logging.StreamHandler(sys.stdout), *handlers], processors(agent_id, instance_id, secrets))
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
+    if log_file is not None and limits is not None and descriptors:
+        RotationThread(Rotation(log_file, descriptors, limits)).start()
     return read_log
 
 
 def file_reader(path: Path) -> LogReader:
-    """Reads the newest lines of a file."""
+    """Reads the newest lines of a log."""
 
     async def read(lines: int) -> list[str]:
-        return await asyncio.to_thread(tail, path, lines)
+        return await asyncio.to_thread(tail_log, path, lines)
 
     return read
 
@@ -93,26 +98,15 @@ def processors(agent_id: str, instance_id: str, secrets: Collection[str]) -> lis
 
 
 class Redactor:
-    """Replaces known secrets in every value of a log line."""
+    """Takes known secrets, and what has the shape of one, out of every value of a log line."""
 
     def __init__(self, secrets: Collection[str]) -> None:
-        self._secrets = [secret for secret in secrets if secret]
+        self._redaction = Redaction(secrets)
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-        return {key: self._clean(value) if not key.startswith("_") else value for key, value in event.items()}
-
-    def _clean(self, value: Any) -> Any:
-        match value:
-            case None | bool() | int() | float():
-                return value
-            case dict():
-                return {self._clean(str(key)): self._clean(item) for key, item in value.items()}
-            case list() | tuple() | set():
-                return [self._clean(item) for item in value]
-        text = str(value)
-        for secret in self._secrets:
-            text = text.replace(secret, REDACTED)
-        return text
+        own = {key: value for key, value in event.items() if key.startswith("_")}
+        rest = {key: value for key, value in event.items() if key not in own}
+        return {**self._redaction.value(rest), **own}
 
 
 class MemoryLog(logging.Handler):
@@ -150,6 +144,13 @@ class Tee(io.TextIOBase):
 
     def isatty(self) -> bool:
         return self._stream.isatty()
+
+
+def _copy_output(log_file: Path) -> list[int]:
+    """From now on all that is printed goes into the file as well; its descriptors."""
+    file = log_file.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+    sys.stdout, sys.stderr = Tee(sys.stdout, file), Tee(sys.stderr, file)
+    return [file.fileno()]
 
 
 def _make_output_prompt() -> None:

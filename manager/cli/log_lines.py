@@ -1,63 +1,63 @@
-"""Log lines: which of them are new, and how one looks to a person."""
+"""How a log entry looks to a person: one line, or several where there is a traceback; it cannot drive the terminal."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from manager.cli.output import local_time, printable
 
-
-def new_lines(before: Sequence[str], now: Sequence[str]) -> tuple[list[str], bool]:
-    """The lines of `now` that follow those of `before`, and whether none can be missing between them.
-
-    Both are the newest lines of one log at two times. They are aligned where the longest end of `before` begins
-    `now`; without such a place more was written between the two than `now` can show, or the log began anew.
-    A last line that was still being written comes again, whole.
-    """
-    for start in range(max(len(before) - len(now), 0), len(before)):
-        old_end = before[start:]
-        overlap = len(old_end)
-        if list(old_end[:-1]) == list(now[: overlap - 1]) and _continues(old_end[-1], now[overlap - 1]):
-            is_same = old_end[-1] == now[overlap - 1]
-            return list(now[overlap if is_same else overlap - 1 :]), True
-    return list(now), not before
+# ECMA-48 attributes.
+_RESET = "\x1b[0m"
+_FAINT = "\x1b[2m"
+_LEVEL_COLORS = {"debug": _FAINT, "warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[1;31m"}
+_AGENT_COLORS = tuple(f"\x1b[{number}m" for number in (36, 35, 34, 32, 96, 95, 94, 92))
+_IDS = ("request_id", "trace_id", "task_id")
 
 
-def rendered(line: str) -> str:
-    """A structured line as `time LEVEL event key=value …`, any other as it is; neither can drive the terminal."""
-    fields = _fields(line)
-    event = fields.pop("event", None)
-    if not isinstance(event, str):
-        return printable(line)
+def rendered(entry: Mapping[str, Any], *, named: bool, colored: bool) -> str:
+    """An entry of the API as `time LEVEL message key=value …`, a raw line as it is; `named`: after its agent's id."""
+    level = str(entry.get("level") or "")
+    text = _structured(entry, colored) if entry.get("structured") else printable(str(entry.get("line", "")))
+    text = _painted(text, _LEVEL_COLORS.get(level, ""), colored)
+    if not named:
+        return text
+    agent = printable(str(entry.get("agent_id", "")))
+    return f"{_painted(f'{agent} |', _color_of(agent), colored)} {text}"
+
+
+def _structured(entry: Mapping[str, Any], colored: bool) -> str:
+    fields = dict(entry.get("fields") or {})
     traceback = fields.pop("exception", None)
-    parts = [_time(fields.pop("timestamp", None)), str(fields.pop("level", "")).upper().ljust(7), event]
-    parts += [f"{key}={_value(value)}" for key, value in fields.items()]
+    ids = {name: entry[name] for name in _IDS if entry.get(name)}
+    details = printable(" ".join(f"{key}={_value(value)}" for key, value in {**fields, **ids}.items()))
+    parts = [
+        _time(entry.get("at")),
+        str(entry.get("level") or "").upper().ljust(7),
+        printable(str(entry.get("message", ""))),
+        # Bright text stands out from faint details, but a warning is a warning to its end.
+        _painted(details, _FAINT, colored and entry.get("level") in ("debug", "info", None)),
+    ]
     text = " ".join(part for part in parts if part)
-    return printable(f"{text}\n{traceback}" if traceback else text)
+    return f"{text}\n{printable(str(traceback))}" if traceback else text
 
 
-def _continues(old: str, new: str) -> bool:
-    return old == new or (old != "" and new.startswith(old))
+def _painted(text: str, color: str, colored: bool) -> str:
+    return f"{color}{text}{_RESET}" if colored and color and text else text
 
 
-def _fields(line: str) -> dict[str, Any]:
-    if not line.startswith("{"):
-        return {}
-    try:
-        fields = json.loads(line)
-    except ValueError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
+def _color_of(agent_id: str) -> str:
+    """The same one at every run."""
+    return _AGENT_COLORS[sum(agent_id.encode()) % len(_AGENT_COLORS)]
 
 
 def _time(stamp: Any) -> str:
     try:
         return local_time(datetime.fromisoformat(stamp))
     except (TypeError, ValueError):
-        return "" if stamp is None else str(stamp)
+        return ""
 
 
 def _value(value: Any) -> str:

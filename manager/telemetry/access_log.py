@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from pydantic_core import to_json
 
-from manager.telemetry.redaction import Redaction
+from agent_service.log_redaction import Redaction
 
 FILE_NAME = "access.log"
 # Six files of 16 MiB at most, about half a million requests.

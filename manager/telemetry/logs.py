@@ -1,4 +1,4 @@
-"""The agents' log files, one per agent: their newest lines, and what a process said before it died."""
+"""The agents' logs, one per agent: where each begins anew, its newest lines, and what a process said before it died."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ import os
 import re
 import sys
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from agent_service.contract import LogLines
-from agent_service.log_tail import tail
+import structlog
+
+from agent_service.contract import rfc3339
+from agent_service.log_files import LogLimits, base_of, keep_within, rotate, rotated_files
+from agent_service.log_tail import tail, tail_log
 
 LAST_WORDS_BYTES = 64 * 1024
 LAST_WORDS_CHARACTERS = 500
 
+INSTANCE_STARTS = "Instance starts"
+_AGENT_LOG = re.compile(r"(?!(?:manager|access)\.log)[a-z0-9_-]{1,63}\.log")
 _TRACEBACK = "Traceback (most recent call last):"
 _ENTRY_START = '{"timestamp":'
 """How the adapter's log lines begin; one that a full disk has cut short parses no more."""
@@ -24,21 +30,57 @@ _GROUP_MARGIN = re.compile(r"^ +[|+] ?")
 """What Python writes before each line of an exception group's traceback."""
 
 
-class AgentLog(LogLines):
-    """Newest lines of an agent's log; `note` is a sentence on why they are not all that it has written."""
-
-    note: str | None = None
+log = structlog.get_logger(__name__)
 
 
 class AgentLogs:
-    """The files `<directory>/<agent id>.log`; ids have been validated before they come here."""
+    """The files `<directory>/<agent id>.log` and what they were rotated into; ids have been validated before.
 
-    def __init__(self, directory: Path) -> None:
+    `limits`: when a log is rotated at the start of an instance; None: never.
+    """
+
+    def __init__(self, directory: Path, limits: LogLimits | None = None) -> None:
         self._directory = directory
+        self._limits = limits
 
     def path(self, agent_id: str) -> Path:
         """Where the agent's log is, or will be."""
         return self._directory / f"{agent_id}.log"
+
+    def ids(self) -> list[str]:
+        """The agents that have a log, be they in the config or not."""
+        try:
+            names = {base_of(name)[0] for name in os.listdir(self._directory)}
+        except OSError:
+            return []
+        return sorted(name.removesuffix(".log") for name in names if _AGENT_LOG.fullmatch(name))
+
+    def begin(self, agent_id: str, instance_id: str) -> None:
+        """Before an instance starts: end a line that a death has cut, and say whose lines and of when come next.
+
+        What goes wrong is left to whoever opens the log in earnest.
+        """
+        path = self.path(agent_id)
+        line = {
+            "timestamp": rfc3339(datetime.now(UTC)),
+            "level": "info",
+            "event": INSTANCE_STARTS,
+            "agent_id": agent_id,
+            "instance_id": instance_id,
+        }
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._rotate_full(path)
+            with path.open("a+b", buffering=0) as file:
+                file.write((b"\n" if _is_cut(file) else b"") + json.dumps(line).encode() + b"\n")
+        except OSError as error:
+            log.warning("The log could not be prepared for a start", agent_id=agent_id, error=str(error))
+
+    def _rotate_full(self, path: Path) -> None:
+        """Programs that cannot go on in a new file begin one at least."""
+        if self._limits is not None and path.exists() and path.stat().st_size >= self._limits.max_bytes:
+            rotate(path)
+            keep_within(path, self._limits)
 
     def size(self, agent_id: str) -> int:
         """Bytes in the agent's log now; 0 while there is none."""
@@ -49,12 +91,15 @@ class AgentLogs:
 
     async def tail(self, agent_id: str, lines: int) -> list[str]:
         """The newest `lines` lines, oldest first; none while there is no log. Raises OSError."""
-        return await asyncio.to_thread(tail, self.path(agent_id), lines)
+        return await asyncio.to_thread(tail_log, self.path(agent_id), lines)
 
-    async def read(self, agent_id: str, lines: int, pids: Collection[int]) -> AgentLog:
-        """As `tail`, with a note where the agent's processes `pids` write to a file that is gone. Raises OSError."""
+    async def lost_note(self, agent_id: str, pids: Collection[int]) -> str | None:
+        """A sentence where the agent's processes `pids` write to a file that is gone, and go on doing so.
+
+        Our adapters make a new one by themselves, within moments.
+        """
         lost = await asyncio.to_thread(self._lost_writers, agent_id, pids)
-        return AgentLog(lines=await self.tail(agent_id, lines), note=_lost_note(agent_id, lost) if lost else None)
+        return _lost_note(agent_id, lost) if lost else None
 
     def _lost_writers(self, agent_id: str, pids: Collection[int]) -> list[int]:
         """Which of `pids` write to a log that was deleted; without /proc this shows only until a new one is there."""
@@ -73,13 +118,27 @@ class AgentLogs:
         to say or cannot be read.
         """
         try:
-            # A log that is shorter than it was has been truncated since: then all of it is new.
-            start = offset if offset <= self.size(agent_id) else 0
-            lines = tail(self.path(agent_id), sys.maxsize, max_bytes=LAST_WORDS_BYTES, start=start)
+            lines = self._said_since(agent_id, offset)
         except OSError:
             return None
         words = _last_error(lines) or _last_outcry(lines)
         return _shortened(words) if words else None
+
+    def _said_since(self, agent_id: str, offset: int) -> list[str]:
+        path = self.path(agent_id)
+        if offset <= self.size(agent_id):
+            return tail(path, sys.maxsize, max_bytes=LAST_WORDS_BYTES, start=offset)
+        # Shorter than it was: rotated since, or truncated, and then all of it is new.
+        older = [tail(each.path, sys.maxsize, max_bytes=LAST_WORDS_BYTES) for each in rotated_files(path)[-1:]]
+        return [*(line for lines in older for line in lines), *tail(path, sys.maxsize, max_bytes=LAST_WORDS_BYTES)]
+
+
+def _is_cut(file: BinaryIO) -> bool:
+    """The newest line has no end."""
+    if file.seek(0, os.SEEK_END) == 0:
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
 
 
 def _outputs(pid: int) -> list[str]:

@@ -14,7 +14,7 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from agent_service.contract import rfc3339
-from manager.telemetry.redaction import Redaction
+from agent_service.log_redaction import Redaction
 
 FILE_NAME = "manager.log"
 

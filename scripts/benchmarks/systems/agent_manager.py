@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -42,14 +42,15 @@ def execute_path(agent: Agent) -> str:
 
 @asynccontextmanager
 async def agent_manager(
-    directory: Path, agents: Sequence[Agent], *, token: str | None = None
+    directory: Path, agents: Sequence[Agent], *, token: str | None = None, variables: Mapping[str, str] | None = None
 ) -> AsyncIterator[AgentManager]:
-    """A manager of these agents; see `Opener`. With a `token` it demands that."""
+    """A manager of these agents; see `Opener`. With a `token` it demands that. `variables`: more environment."""
     (port,) = free_ports(1, besides=[agent.port for agent in agents])
     config = directory / "agents.config.json"
     config.write_text(json.dumps(_config(port, agents)), encoding="utf-8")
-    environment = () if token is None else ("env", f"MANAGER_TOKEN={token}")
-    command = (*environment, Path(sys.executable).parent / "agent-manager", "up", "--config", config)
+    told = {**(variables or {}), **({} if token is None else {"MANAGER_TOKEN": token})}
+    environment = [f"{name}={value}" for name, value in told.items()]
+    command = ("env", *environment, Path(sys.executable).parent / "agent-manager", "up", "--config", config)
     with running(command, directory / "output.log") as pid:
         await until_answered(port, "GET", "/ready", every=CONTROL_EVERY, seconds=CONTROL_SECONDS)
         yield AgentManager(pid, port)

@@ -29,6 +29,12 @@ working_dir = {root}
 copy_env = True
 autostart = {autostart}
 """
+_LOGS = """\
+stdout_stream.class = FileStream
+stdout_stream.filename = {logs}/{id}.log
+stdout_stream.max_bytes = 67108864
+stdout_stream.backup_count = 4
+"""
 # Says a line when circusd answers; then starts the watchers named on each line that it reads, and says a line. It has
 # imported the client before anything is measured, which `circusctl start` has not.
 _CLIENT = f"""
@@ -64,11 +70,14 @@ class Circus:
 
 
 @asynccontextmanager
-async def circus(directory: Path, agents: Sequence[Agent]) -> AsyncIterator[Circus]:
-    """A circusd of these agents; see `Opener`."""
+async def circus(directory: Path, agents: Sequence[Agent], *, writes_logs: bool = False) -> AsyncIterator[Circus]:
+    """A circusd of these agents; see `Opener`. `writes_logs`: it reads their output and rotates it, which is not its
+    default.
+    """
     ports = free_ports(2, besides=[agent.port for agent in agents])
     config = directory / "circus.ini"
-    config.write_text(_config(ports, agents), encoding="utf-8")
+    text = _config(ports, agents, directory if writes_logs else None)
+    config.write_text(text, encoding="utf-8")
     with (
         running((program("circusd"), config), directory / "output.log") as pid,
         _client(f"tcp://{HOST}:{ports[0]}") as client,
@@ -99,9 +108,12 @@ def _require_ok(client: subprocess.Popen[str]) -> None:
         raise CannotMeasure(f"circusd did not obey: {said or 'its client ended'}.")
 
 
-def _config(ports: Sequence[int], agents: Sequence[Agent]) -> str:
+def _config(ports: Sequence[int], agents: Sequence[Agent], log_directory: Path | None) -> str:
+    logs = "" if log_directory is None else _LOGS
     watchers = (
-        _WATCHER.format(id=agent.id, command=shlex.join(agent.adapter), root=ROOT, autostart=agent.autostart)
+        (_WATCHER + logs).format(
+            id=agent.id, command=shlex.join(agent.adapter), root=ROOT, autostart=agent.autostart, logs=log_directory
+        )
         for agent in agents
     )
     return _DAEMON.format(host=HOST, ports=ports) + "".join(watchers)

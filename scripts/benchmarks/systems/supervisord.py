@@ -36,6 +36,8 @@ directory={root}
 autostart={autostart}
 autorestart=true
 redirect_stderr=true
+stdout_logfile_maxbytes=64MB
+stdout_logfile_backups=4
 """
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from manager.telemetry.logs import LAST_WORDS_BYTES, LAST_WORDS_CHARACTERS, AgentLog, AgentLogs
+from agent_service.log_files import LogLimits, rotate
+from manager.telemetry.logs import LAST_WORDS_BYTES, LAST_WORDS_CHARACTERS, AgentLogs
 
 INFO = '{"timestamp": "2026-01-02T03:04:05.678Z", "level": "info", "event": "Agent ready"}'
 TRACEBACK = """Traceback (most recent call last):
@@ -128,17 +129,16 @@ def test_an_error_that_the_event_quotes_is_told_once(tmp_path: Path) -> None:
 
 
 def test_a_log_that_is_there_has_no_note(tmp_path: Path) -> None:
-    assert asyncio.run(logs_with(tmp_path, "1\n2\n").read("a", 1, [os.getpid()])) == AgentLog(lines=["2"])
+    assert asyncio.run(logs_with(tmp_path, "1\n2\n").lost_note("a", [os.getpid()])) is None
 
 
 def test_a_log_that_was_deleted_while_its_agent_writes_on_says_so(tmp_path: Path) -> None:
     logs = AgentLogs(tmp_path)
-    answer = asyncio.run(logs.read("a", 5, [7, 8]))
-    assert answer.lines == []
-    assert answer.note is not None
-    assert answer.note.startswith("The log file that a (pid 7, 8) writes to was deleted or moved away")
-    assert "`agent-manager restart a`" in answer.note
-    assert asyncio.run(logs.read("a", 5, [])) == AgentLog(lines=[])
+    note = asyncio.run(logs.lost_note("a", [7, 8]))
+    assert note is not None
+    assert note.startswith("The log file that a (pid 7, 8) writes to was deleted or moved away")
+    assert "`agent-manager restart a`" in note
+    assert asyncio.run(logs.lost_note("a", [])) is None
 
 
 def test_a_new_log_beside_a_deleted_one_that_is_still_written_to_has_a_note(
@@ -151,6 +151,47 @@ def test_a_new_log_beside_a_deleted_one_that_is_still_written_to_has_a_note(
         "/proc/8/fd/2": f"{tmp_path.resolve()}/a.log",
     }
     monkeypatch.setattr(os, "readlink", outputs.__getitem__)
-    answer = asyncio.run(logs_with(tmp_path, "new\n").read("a", 5, [7, 8]))
-    assert answer.lines == ["new"]
-    assert answer.note is not None and "(pid 7)" in answer.note
+    note = asyncio.run(logs_with(tmp_path, "new\n").lost_note("a", [7, 8]))
+    assert note is not None and "(pid 7)" in note
+
+
+def test_a_start_ends_a_line_that_a_death_has_cut_and_says_who_speaks_next(tmp_path: Path) -> None:
+    logs = logs_with(tmp_path, "cut in the mid")
+    logs.begin("a", "i-2")
+    cut, begun = logs.path("a").read_text().splitlines()
+    entry = json.loads(begun)
+    assert (cut, entry["event"], entry["instance_id"]) == ("cut in the mid", "Instance starts", "i-2")
+    assert logs.last_words("a", 0) is None
+    logs.begin("a", "i-3")
+    assert len(logs.path("a").read_text().splitlines()) == 3
+
+
+def test_a_full_log_is_rotated_at_a_start_and_tails_over_both_files(tmp_path: Path) -> None:
+    logs = AgentLogs(tmp_path, LogLimits(max_bytes=10, max_files=2))
+    logs.path("a").write_text("one\ntwo\nthree\n")
+    logs.begin("a", "i-2")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.000001.log", "a.log"]
+    assert asyncio.run(logs.tail("a", 3))[:2] == ["two", "three"]
+
+
+def test_last_words_are_found_although_the_log_was_rotated_since(tmp_path: Path) -> None:
+    logs = logs_with(tmp_path, "x" * 5000 + "\n")
+    offset = logs.size("a")
+    with logs.path("a").open("a") as file:
+        file.write(TRACEBACK)
+    rotate(logs.path("a"))
+    assert logs.last_words("a", offset) == logs_with(tmp_path, TRACEBACK).last_words("a", 0)
+
+
+def test_a_log_that_cannot_be_prepared_is_left_to_whoever_opens_it(tmp_path: Path) -> None:
+    logs = AgentLogs(tmp_path)
+    logs.path("a").mkdir()
+    logs.begin("a", "i-1")
+    assert logs.path("a").is_dir()
+
+
+def test_agents_with_a_log_are_known_by_it(tmp_path: Path) -> None:
+    for name in ("a.log", "b.000001.log", "manager.log", "access.log", "access.log.1", "fork-server.light.log", "x"):
+        (tmp_path / name).touch()
+    assert AgentLogs(tmp_path).ids() == ["a", "b"]
+    assert AgentLogs(tmp_path / "none").ids() == []
