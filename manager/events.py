@@ -42,11 +42,19 @@ class EventKind(StrEnum):
     CIRCUIT_CLOSED = "circuit_closed"
     DRAIN_STARTED = "drain_started"
     DRAIN_TIMED_OUT = "drain_timed_out"
+    SIDECAR_MOVED = "sidecar_moved"
     RESTART_SCHEDULED = "restart_scheduled"
     START_FAILED = "start_failed"
     ROLLOUT_FAILED = "rollout_failed"
     DEFINITION_RELOADED = "definition_reloaded"
     DEFINITION_REFUSED = "definition_refused"
+    WEBHOOK_FAILED = "webhook_failed"
+
+
+STATES = ("starting", "running", "paused", "stopping", "stopped", "backoff", "failed", "unresponsive", "lost")
+"""An agent's states: of `state_changed`, its `data` says which one is new."""
+TOPICS = frozenset({*(kind.value for kind in EventKind), *STATES})
+"""What events can be chosen by: their kind, or the state that an agent is in from then on."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,12 @@ class Event:
     reason: str | None = None
     actor: str | None = None
     data: dict[str, JsonValue] = field(default_factory=dict)
+
+    @property
+    def topic(self) -> str:
+        """The most telling of its topics: the new state where it tells of one, else its kind."""
+        state = self.data.get("state")
+        return state if self.kind is EventKind.STATE_CHANGED and isinstance(state, str) else self.kind.value
 
     def to_wire(self) -> dict[str, JsonValue]:
         """The JSON object that API, command line and dashboard show."""
@@ -162,6 +176,11 @@ class EventBus:
     def subscribe(self, *, limit: int = 1000) -> SubscriptionScope:
         """A scope that yields a `Subscription` and ends it on leaving."""
         return SubscriptionScope(self, limit)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether every stream is to end."""
+        return self._closed
 
     def close(self) -> None:
         """End every subscription, now and later: event streams finish, so that the server can."""

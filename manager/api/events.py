@@ -13,8 +13,11 @@ from starlette.responses import Response, StreamingResponse
 from agent_service.contract import Timestamp
 from agent_service.http.event_stream import HEADERS, KEEP_ALIVE, KEEP_ALIVE_SECONDS, wants_stream
 from agent_service.http.event_stream import event as frame
+from manager.api.event_query import PARAMETERS, read_filter
 from manager.api.operation import Operation, QueryParameter, json_response, whole_number
+from manager.clock import Clock
 from manager.errors import BadRequest, UnknownAgent
+from manager.event_filter import EventFilter
 from manager.events import Event, EventBus, EventKind, Subscription
 from manager.store.history import EventHistory
 from manager.supervision.fleet import Fleet
@@ -39,18 +42,21 @@ class EventModel(BaseModel):
 
 
 class EventList(BaseModel):
-    """Oldest first."""
+    """Oldest first. For the page of older events give `older` as `before`, for newer ones `newer` as `after`."""
 
     events: list[EventModel]
+    older: int | None = None
+    newer: int | None = None
 
 
 class Events:
     """The endpoint; it reads the history and follows the bus."""
 
-    def __init__(self, history: EventHistory, bus: EventBus, fleet: Fleet) -> None:
+    def __init__(self, history: EventHistory, bus: EventBus, fleet: Fleet, clock: Clock) -> None:
         self._history = history
         self._bus = bus
         self._fleet = fleet
+        self._clock = clock
 
     def operations(self) -> list[Operation]:
         """What this module serves."""
@@ -63,8 +69,9 @@ class Events:
                 EventList,
                 problems=(400, 404, 503),
                 query=(
+                    *PARAMETERS,
                     QueryParameter("after", "Only events with a greater id; else the newest.", {"type": "integer"}),
-                    QueryParameter("agent", "Only events of this agent.", {"type": "string"}),
+                    QueryParameter("before", "Only events with a smaller id.", {"type": "integer"}),
                     QueryParameter(
                         "limit",
                         "At most so many.",
@@ -76,16 +83,20 @@ class Events:
         ]
 
     async def events(self, request: Request) -> Response:
-        agent_id = request.query_params.get("agent")
-        if agent_id is not None:
-            await self._check_known(agent_id)
+        asked = read_filter(request.query_params, self._clock.now())
+        if asked.agent_id is not None:
+            await self._check_known(asked.agent_id)
         after = whole_number(request, "after", default=None, lowest=0, highest=_MAX_ID)
         if wants_stream(request):
-            return self._stream(after if after is not None else _last_event_id(request), agent_id)
+            return self._stream(after if after is not None else _last_event_id(request), asked)
+        before = whole_number(request, "before", default=None, lowest=0, highest=_MAX_ID)
+        if after is not None and before is not None:
+            raise BadRequest("Give after or before, not both: the one leads to newer events, the other to older ones.")
         limit = whole_number(request, "limit", default=_DEFAULT_LIMIT, lowest=1, highest=_MAX_LIMIT)
         assert limit is not None
-        events = await self._history.read(limit=limit, after=after, agent_id=agent_id)
-        return json_response(EventList(events=[EventModel.model_validate(event.to_wire()) for event in events]))
+        page = await self._history.page(asked, limit=limit, after=after, before=before)
+        events = [EventModel.model_validate(event.to_wire()) for event in page.events]
+        return json_response(EventList(events=events, older=page.older, newer=page.newer))
 
     async def _check_known(self, agent_id: str) -> None:
         """An agent that is gone is known as long as the history tells of it. Raises `UnknownAgent`."""
@@ -95,27 +106,27 @@ class Events:
             if not await self._history.recent(1, agent_id):
                 raise
 
-    def _stream(self, after: int | None, agent_id: str | None) -> StreamingResponse:
+    def _stream(self, after: int | None, asked: EventFilter) -> StreamingResponse:
         headers = {name.decode(): value.decode() for name, value in HEADERS}
-        return StreamingResponse(self._frames(after, agent_id), headers=headers)
+        return StreamingResponse(self._frames(after, asked), headers=headers)
 
-    async def _frames(self, after: int | None, agent_id: str | None) -> AsyncIterator[bytes]:
+    async def _frames(self, after: int | None, asked: EventFilter) -> AsyncIterator[bytes]:
         # Subscribed first: what happens while the history is read is queued, and told only once, by its id.
         with self._bus.subscribe() as live:
             # An id that is yet to come is from another history, whose state directory was removed.
             last = min(after, self._bus.last_id) if after is not None else self._bus.last_id
             yield KEEP_ALIVE
-            async for event in self._catch_up(last, agent_id):
+            async for event in self._catch_up(last, asked):
                 last = event.id
                 yield _frame(event)
             async for newer in _kept_alive(live):
                 if newer is None:
                     yield KEEP_ALIVE
-                elif newer.id > last and agent_id in (None, newer.agent_id):
+                elif newer.id > last and asked.matches(newer):
                     yield _frame(newer)
 
-    async def _catch_up(self, last: int, agent_id: str | None) -> AsyncIterator[Event]:
-        while page := await self._history.read(limit=_MAX_LIMIT, after=last, agent_id=agent_id):
+    async def _catch_up(self, last: int, asked: EventFilter) -> AsyncIterator[Event]:
+        while page := await self._history.read(asked, limit=_MAX_LIMIT, after=last):
             for event in page:
                 yield event
             last = page[-1].id

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from agent_service.contract import rfc3339
 from manager.store import tables
+from manager.store.transactions import Transactions
 
-T = TypeVar("T")
 _keys = tables.idempotency_keys
 
 
@@ -42,12 +41,6 @@ class KeyedCall:
     headers: list[list[str]] | None = None
     body: bytes | None = None
     detail: str | None = None
-
-
-class Transactions(Protocol):
-    """The store's one way to the disk; raises `StoreUnavailable`."""
-
-    async def __call__(self, work: Callable[[Connection], T]) -> T: ...
 
 
 class KeyedAnswers:

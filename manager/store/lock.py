@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from manager.errors import StateDirectoryBusy, StoreUnavailable
+from manager.store.holder import HOLDER_FILE, LOCK_FILE, named_holder
 
 
 class StateDirectoryLock:
@@ -16,8 +17,8 @@ class StateDirectoryLock:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._holder = directory / "manager.json"
-        self._lock = FileLock(directory / "manager.lock")
+        self._holder = directory / HOLDER_FILE
+        self._lock = FileLock(directory / LOCK_FILE)
         self._locked: tuple[int, int] | None = None
 
     def acquire(self) -> None:
@@ -82,8 +83,5 @@ class StateDirectoryLock:
 
     def _describe_holder(self) -> str:
         # The holder writes its name after it takes the lock: a reader in between finds nothing yet.
-        try:
-            holder = json.loads(self._holder.read_text(encoding="utf-8"))
-            return f"(pid {holder['pid']}, {holder['url'] or 'just starting'})"
-        except (OSError, ValueError, KeyError, TypeError):
-            return "(just starting)"
+        holder = named_holder(self._directory)
+        return f"(pid {holder.pid}, {holder.url or 'just starting'})" if holder else "(just starting)"

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
+from time import perf_counter
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 
-from agent_service.contract import rfc3339
 from manager.errors import StoreUnavailable
-from manager.events import Event, EventKind
 from manager.store import tables
 from manager.store.database import open_database
+from manager.store.deliveries import DeliveryTable
+from manager.store.event_table import EventTable
 from manager.store.keyed_answers import KeyedAnswers
 
 T = TypeVar("T")
@@ -58,16 +58,26 @@ class Store:
     `check` does so too where what is written would be lost: without being asked, SQLite goes on in removed files.
     """
 
-    def __init__(self, engine: Engine, check: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: Engine, check: Callable[[], None], observe: Callable[[float], None] = lambda _seconds: None
+    ) -> None:
         self._engine = engine
         self._check = check
+        self._observe = observe
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self.events = EventTable(self._run)
+        self.deliveries = DeliveryTable(self._run)
         self.keyed_answers = KeyedAnswers(self._run)
 
     @classmethod
-    async def open(cls, directory: Path, check: Callable[[], None] = lambda: None) -> Store:
-        """The store in `directory`, migrated."""
-        return cls(await asyncio.to_thread(open_database, directory), check)
+    async def open(
+        cls,
+        directory: Path,
+        check: Callable[[], None] = lambda: None,
+        observe: Callable[[float], None] = lambda _seconds: None,
+    ) -> Store:
+        """The store in `directory`, migrated; `observe` is told how many seconds each call took."""
+        return cls(await asyncio.to_thread(open_database, directory), check, observe)
 
     async def close(self) -> None:
         """Finish what is queued and close the file."""
@@ -114,40 +124,12 @@ class Store:
         statement = delete(tables.instances).where(tables.instances.c.instance_id == instance_id)
         await self._run(lambda db: db.execute(statement))
 
-    async def append_events(self, events: Sequence[Event]) -> None:
-        """Add to the history, in one transaction; an event that is there already is left as it is."""
-        rows = [{**event.to_wire(), "at": rfc3339(event.at)} for event in events]
-        statement = upsert(tables.events).on_conflict_do_nothing()
-        await self._run(lambda db: db.execute(statement, rows))
-
-    async def last_event_id(self) -> int:
-        """The newest event's id, 0 in an empty history."""
-        query = select(func.max(tables.events.c.id))
-        return await self._run(lambda db: db.execute(query).scalar()) or 0
-
-    async def events(self, *, limit: int, after: int | None = None, agent_id: str | None = None) -> list[Event]:
-        """Oldest first: the first `limit` after id `after`, or, without it, the newest `limit`."""
-        query = select(tables.events).limit(limit)
-        if agent_id is not None:
-            query = query.where(tables.events.c.agent_id == agent_id)
-        if after is None:
-            query = query.order_by(tables.events.c.id.desc())
-        else:
-            query = query.where(tables.events.c.id > after).order_by(tables.events.c.id)
-        rows = await self._run(lambda db: db.execute(query).mappings().all())
-        found = [_event(**row) for row in rows]
-        return found[::-1] if after is None else found
-
-    async def prune_events(self, before: datetime) -> int:
-        """Forget events older than `before`; answers how many."""
-        statement = delete(tables.events).where(tables.events.c.at < rfc3339(before))
-        return await self._run(lambda db: db.execute(statement).rowcount)
-
     async def _run(self, work: Callable[[Connection], T]) -> T:
         def transaction() -> T:
             with self._engine.begin() as connection:
                 return work(connection)
 
+        asked = perf_counter()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
         except SQLAlchemyError as error:
@@ -156,7 +138,5 @@ class Store:
                 f"The state directory cannot be written or read ({cause}); nothing was changed. "
                 "Free disk space or mend its permissions, then try again."
             ) from error
-
-
-def _event(*, at: str, kind: str, **rest: object) -> Event:
-    return Event(at=datetime.fromisoformat(at), kind=EventKind(kind), **rest)  # type: ignore[arg-type]
+        finally:
+            self._observe(perf_counter() - asked)

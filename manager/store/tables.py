@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import JSON, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 metadata = MetaData()
 
@@ -32,6 +32,7 @@ events = Table(
     Column("actor", Text),
     Column("data", JSON, nullable=False),
     Index("ix_events_agent_id_id", "agent_id", "id"),
+    Index("ix_events_kind_id", "kind", "id"),
     Index("ix_events_at", "at"),
 )
 
@@ -66,4 +67,27 @@ idempotency_keys = Table(
     Column("body", LargeBinary),
     Column("detail", Text),
     Index("ix_idempotency_keys_created_at", "created_at"),
+)
+
+# Notifications that wait to be delivered, and what became of the newest others. `event_id` is null for a test.
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("webhook", String(63), nullable=False),
+    Column("event_id", Integer),
+    Column("type", String(80), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", String(32)),
+    Column("finished_at", String(32)),
+    Column("status", Integer),
+    Column("error", Text),
+    Column("duration_ms", Float),
+    Index("ix_webhook_deliveries_webhook_state_number", "webhook", "state", "number"),
+    Index("ix_webhook_deliveries_webhook_event_id", "webhook", "event_id", unique=True),
+    Index("ix_webhook_deliveries_created_at", "created_at"),
 )

@@ -9,7 +9,13 @@ from manager.events import Event, EventBus, EventKind
 log = structlog.get_logger(__name__)
 
 _FAILURES = frozenset(
-    {EventKind.HEARTBEAT_MISSED, EventKind.DRAIN_TIMED_OUT, EventKind.START_FAILED, EventKind.CONFIG_REJECTED}
+    {
+        EventKind.HEARTBEAT_MISSED,
+        EventKind.DRAIN_TIMED_OUT,
+        EventKind.START_FAILED,
+        EventKind.CONFIG_REJECTED,
+        EventKind.WEBHOOK_FAILED,
+    }
 )
 
 

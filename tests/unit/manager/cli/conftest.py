@@ -127,6 +127,7 @@ def agent_row(agent_id: str = "planner", **changes: Any) -> dict[str, Any]:
         "description": "",
         "entry_point": "dummy",
         "managed": True,
+        "sidecar": False,
         "state": "running",
         "state_reason": None,
         "desired_state": "running",

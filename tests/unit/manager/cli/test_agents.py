@@ -15,9 +15,16 @@ def test_ps_shows_a_line_per_agent(cli: Any, make: Any) -> None:
     result = cli("ps")
     assert result.exit_code == 0
     table = [line.split() for line in result.stdout.splitlines()]
-    assert table[0] == "ID STATE READY PID PORT UPTIME RESTARTS IN FLIGHT LAST EXIT / WHY".split()
-    assert table[1] == "planner running 1/1 123 8100 60 s 2 4 killed by signal 9".split()
-    assert table[2] == "echo stopped 0/1 - - - 0 0 -".split()
+    assert table[0] == "ID KIND STATE READY PID PORT UPTIME RESTARTS IN FLIGHT LAST EXIT / WHY".split()
+    assert table[1] == "planner agent running 1/1 123 8100 60 s 2 4 killed by signal 9".split()
+    assert table[2] == "echo agent stopped 0/1 - - - 0 0 -".split()
+
+
+def test_who_is_a_sidecar_and_who_comes_from_elsewhere_is_told(cli: Any, make: Any) -> None:
+    cli.manager.on(LIST, make.listing(make.row(sidecar=True), make.row(id="far", managed=False)))
+    assert [line.split()[1] for line in cli("ps").stdout.splitlines()] == ["KIND", "sidecar", "outside"]
+    cli.manager.on(f"{LIST}/planner", make.row(sidecar=True) | {"spec": {}, "events": []})
+    assert "kind:         sidecar" in cli("status", "planner").stdout
 
 
 def test_a_long_reason_is_neither_wrapped_nor_padded(cli: Any, make: Any) -> None:
@@ -58,7 +65,7 @@ def test_status_shows_facts_and_the_newest_events(cli: Any, make: Any) -> None:
     detail = make.row(description="Plans.") | {"spec": {"port": 8100}, "events": events}
     cli.manager.on(f"{LIST}/planner", detail)
     lines = cli("status", "planner").stdout.splitlines()
-    facts = {name.strip(): value.strip() for name, value in (line.split(":", 1) for line in lines[:15])}
+    facts = {name.strip(): value.strip() for name, value in (line.split(":", 1) for line in lines[:16])}
     assert facts["id"] == "planner"
     assert facts["description"] == "Plans."
     assert facts["url"] == "http://127.0.0.1:8100"
@@ -76,7 +83,7 @@ def test_ps_counts_the_instances_and_shows_the_uptime_of_the_oldest(cli: Any, ma
         make.instance("three", ready=False, started_at="2026-01-02T11:59:59Z"),
     ]
     cli.manager.on(LIST, make.listing(make.row(instances=instances, instances_wanted=3)))
-    assert cli("ps").stdout.splitlines()[1].split() == "planner running 2/3 123 8100 1 h 0 min 0 0 -".split()
+    assert cli("ps").stdout.splitlines()[1].split() == "planner agent running 2/3 123 8100 1 h 0 min 0 0 -".split()
 
 
 def test_ps_shows_how_long_a_drain_may_take(cli: Any, make: Any) -> None:
@@ -114,7 +121,7 @@ def test_the_last_exit_is_the_reason_only_where_nothing_followed(
     detail = getattr(make, row)(last_exit=CRASHED) | {"spec": None, "events": []}
     cli.manager.on(f"{LIST}/planner", detail)
     lines = cli("status", "planner").stdout.splitlines()
-    facts = {name.strip(): value.strip() for name, value in (line.split(":", 1) for line in lines[:15])}
+    facts = {name.strip(): value.strip() for name, value in (line.split(":", 1) for line in lines[:16])}
     assert facts["why"] == why
     assert facts["last exit"].startswith(last_exit)
 

@@ -169,7 +169,7 @@ def test_a_stream_that_breaks_is_one_sentence() -> None:
 
     response = httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Breaking())
     with client(answering(response)) as manager:
-        events = manager.event_stream(agent_id=None, after=0)
+        events = manager.event_stream({}, after=0)
         assert next(events) == {"id": 1}
         with pytest.raises(RequestFailed, match="broke during GET /api/events"):
             next(events)
@@ -178,10 +178,10 @@ def test_a_stream_that_breaks_is_one_sentence() -> None:
 def test_a_stream_that_is_refused_gives_the_problem(make: Any) -> None:
     with client(answering(make.problem(401, "Send the token."))) as manager:
         with pytest.raises(RequestFailed, match="Send the token"):
-            list(manager.event_stream(agent_id=None, after=0))
+            list(manager.event_stream({}, after=0))
 
 
 def test_a_stream_of_another_kind_casts_doubt_on_the_url() -> None:
     with client(answering(httpx.Response(200, json={"events": []}))) as manager:
         with pytest.raises(RequestFailed, match="does not understand"):
-            list(manager.event_stream(agent_id=None, after=0))
+            list(manager.event_stream({}, after=0))

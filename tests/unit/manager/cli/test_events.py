@@ -95,3 +95,22 @@ def test_an_event_that_cannot_be_read_is_one_sentence(cli: Any, make: Any) -> No
     result = cli("events", "-f")
     assert result.exit_code == 1
     assert "does not understand" in result.stderr
+
+
+def test_what_is_asked_for_is_asked_of_the_api_in_the_list_and_in_the_stream(cli: Any, make: Any) -> None:
+    cli.manager.on(EVENTS, {"events": [make.event(4)]}, make.event_stream(sse(make, 5)))
+    cli.clock.interrupt_at = 1
+    cli("events", "-f", "--kind", "failed", "--kind", "lost", "--since", "2h", "--actor", "ada", "--text", "disk")
+    for request in cli.manager.requests[:2]:
+        assert request.url.params.get_list("kind") == ["failed", "lost"]
+        assert {name: request.url.params[name] for name in ("since", "actor", "text")} == {
+            "since": "2h",
+            "actor": "ada",
+            "text": "disk",
+        }
+
+
+def test_a_filter_that_the_manager_does_not_take_is_one_sentence(cli: Any, make: Any) -> None:
+    cli.manager.on(EVENTS, make.problem(400, "since is 'soon'; give an age such as 10m."))
+    result = cli("events", "--since", "soon")
+    assert (result.exit_code, result.stderr) == (1, "since is 'soon'; give an age such as 10m.\n")

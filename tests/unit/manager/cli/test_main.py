@@ -10,7 +10,8 @@ import manager.cli
 from manager.version import __version__
 
 COMMANDS = (
-    "up ps status start stop restart pause resume kill scale execute logs events init reload down version config"
+    "up ps status start stop restart pause resume kill scale tracing execute logs events inspect doctor init "
+    "reload down version config webhooks"
 ).split()
 
 
@@ -20,7 +21,7 @@ def test_help_lists_every_command(cli: Any) -> None:
     assert (result.exit_code, listed) == (0, COMMANDS)
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "config check", "config diff"])
+@pytest.mark.parametrize("command", [*COMMANDS, "config check", "config diff", "webhooks list", "webhooks test"])
 def test_each_command_explains_itself_without_a_manager(cli: Any, command: str) -> None:
     result = cli(*command.split(), "--help")
     assert result.exit_code == 0

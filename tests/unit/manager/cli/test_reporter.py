@@ -118,8 +118,24 @@ def test_other_events_are_said_only_where_no_state_tells_them(reporter: Reporter
         EventKind.DRAIN_TIMED_OUT,
         EventKind.CONFIG_RELOADED,
         EventKind.CONFIG_REJECTED,
+        EventKind.ROLLOUT_FAILED,
+        EventKind.DEFINITION_REFUSED,
+        EventKind.SIDECAR_MOVED,
     }
     assert reporter.said() == ("what happened\n" if kind in spoken else "")
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "parameters"), [("react", """'{"input": "Say hello."}'"""), ("some:graph", "'{}'")]
+)
+def test_what_to_try_is_an_agent_and_never_a_sidecar(
+    reporter: Reporter, make: Any, entry_point: str, parameters: str
+) -> None:
+    reporter.state(make.view(id="llm", entry_point=None, sidecar=True))
+    reporter.state(make.view(id="assistant", entry_point=entry_point))
+    reporter.said()
+    reporter.reporter.ready(URL, 2, 2)
+    assert f"execute assistant {parameters}\n" in reporter.said()
 
 
 def test_ready_shows_dashboard_and_commands_that_work(reporter: Reporter, make: Any) -> None:

@@ -1,0 +1,37 @@
+"""A set-up in a directory of the test's, right until the test breaks it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from manager.diagnosis.finding import Finding
+from manager.diagnosis.surroundings import Surroundings
+from manager.specs.loading import load_config
+from tests.unit.manager.fakes import FakeClock
+
+Check = Callable[[Surroundings], Iterator[Finding]]
+
+
+def surroundings(directory: Path, *agents: dict[str, Any], runtime: dict[str, Any] | None = None) -> Surroundings:
+    """What doctor would see there, with an empty environment and without a manager."""
+    path = directory / "agents.config.json"
+    path.write_text(json.dumps({"runtime": runtime or {}, "agents": list(agents)}))
+    return Surroundings(
+        environ={}, clock=FakeClock(), config_path=path, config=load_config(path, environ={}, check_references=False)
+    )
+
+
+def broken(around: Surroundings) -> Surroundings:
+    """The same with a config that cannot be used."""
+    return replace(around, config=None)
+
+
+def found(check: Check, around: Surroundings) -> list[tuple[str, str]]:
+    """Level and message of each finding; whatever is not well says what to do."""
+    findings = list(check(around))
+    assert all((finding.remedy is None) == (finding.level == "ok") for finding in findings)
+    return [(finding.level.value, finding.message) for finding in findings]
