@@ -27,7 +27,7 @@ class Assets:
         }
 
     def url(self, path: str) -> str:
-        """`/static/dashboard.css?v=…`. Raises KeyError for a file that is not there."""
+        """`/static/base.css?v=…`. Raises KeyError for a file that is not there."""
         return f"/static/{path}?v={self._digests[path]}"
 
 

@@ -3,7 +3,8 @@
     fleet, bus ──refresh──▶ pieces (each with the version it changed in) ──stream──▶ tab, tab, tab
 
 A tab remembers a version and is sent the pieces that are newer. So a slow tab gets the newest state rather than
-a backlog, one that comes back catches up, and what an update costs does not depend on how many are open.
+a backlog, one that comes back catches up, and what an update costs does not depend on how many are open. The home
+page is sent its HTML; every other page the header's, and the names of what has changed, for which it asks itself.
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ import asyncio
 import contextlib
 import re
 import secrets
-from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -24,13 +23,10 @@ from agent_service.contract import rfc3339
 from manager.clock import Clock
 from manager.errors import StoreUnavailable
 from manager.events import Event, EventBus, Subscription
-from manager.supervision.fleet import Fleet
-from manager.supervision.views import AgentView
-from web.event_rows import event_rows
-from web.rendering import AgentItem, Renderer
-from web.view_models import agent_row, fleet_summary
+from web.figures import FigureReader, SeriesReader
+from web.fleet_pieces import EVENT_COUNT, FleetPieces, Listing, joined
+from web.rendering import Renderer
 
-EVENT_COUNT = 100
 PACE_SECONDS = 0.25
 IDLE_SECONDS = 2.0
 BEAT_SECONDS = 15.0
@@ -49,33 +45,18 @@ class EventReader(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Rendered HTML and the version in which it last changed."""
-
-    version: int
-    html: Markup
-
-
 class LiveFleet:
-    """Owns the pieces. `run` keeps them current while a tab is open, and ends when the bus closes."""
+    """Keeps the pieces current while a tab is open: `run` ends when the bus closes, and every stream with it."""
 
-    def __init__(self, fleet: Fleet, events: EventReader, bus: EventBus, clock: Clock, renderer: Renderer) -> None:
-        self._fleet = fleet
+    def __init__(
+        self, fleet: Listing, events: EventReader, series: SeriesReader, bus: EventBus, clock: Clock, renderer: Renderer
+    ) -> None:
+        self.pieces = FleetPieces(fleet, FigureReader(series, clock), clock, renderer)
         self._reader = events
         self._bus = bus
         self._clock = clock
-        self._renderer = renderer
         self._boot = secrets.token_hex(4)
-        self._version = 0
-        self._views: dict[str, AgentView] = {}
-        self._rows: dict[str, Piece] = {}
-        self._listed = 0
-        self._summary = Piece(0, Markup())
-        self._history = Piece(0, Markup())
-        self._events: deque[Event] = deque(maxlen=EVENT_COUNT)
-        self._events_changed = True
-        self._messages: dict[int, Markup] = {}
+        self._messages: dict[tuple[int, bool], str] = {}
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         self._tabs = 0
@@ -84,12 +65,12 @@ class LiveFleet:
     @property
     def position(self) -> str:
         """Where a page that shows the current pieces stands; `stream` goes on from there."""
-        return f"{self._boot}.{self._version}"
+        return f"{self._boot}.{self.pieces.version}"
 
     @property
-    def events(self) -> list[Event]:
-        """The newest events, newest first."""
-        return [*self._events]
+    def tabs(self) -> int:
+        """How many streams are open."""
+        return self._tabs
 
     async def run(self) -> None:
         """Follow the bus and the fleet until the bus closes; then every stream ends. The app's lifespan owns it."""
@@ -110,48 +91,41 @@ class LiveFleet:
 
     def refresh(self) -> None:
         """Render what has changed since the last time, and wake the tabs if anything has."""
-        fresh = self._version + 1
-        views = {view.id: view for view in self._fleet.agents()}
-        changed = [
-            self._refresh_rows(views, fresh),
-            self._refresh_summary(views, fresh),
-            self._refresh_history(fresh),
-        ]
-        if any(changed):
-            self._version = fresh
+        if self.pieces.refresh():
             self._messages.clear()
             self._announce()
 
-    def row(self, agent_id: str) -> Markup:
-        """The live part of one agent's row, as a fragment that finds its own place; empty for an unknown id."""
-        piece = self._rows.get(agent_id)
-        return self._row_partial(agent_id, piece) if piece else Markup()
+    def everything(self, *, home: bool) -> Markup:
+        """What a new stream would tell first, as fragments that find their own places."""
+        return joined(self._parts(-1, home))
 
-    def everything(self) -> Markup:
-        """All pieces, as fragments that find their own places."""
-        return self._since(-1)
-
-    async def stream(self, position: str | None) -> AsyncIterator[str]:
+    async def stream(self, position: str | None, *, home: bool) -> AsyncIterator[str]:
         """Server-sent events for one tab, from `position` on; of another run of the manager, everything.
 
-        Unnamed events carry fragments; a `beat` with the server's time comes every 15 s, so that the tab can
-        tell a quiet fleet from a dead connection and a wrong clock of its own from a late heartbeat.
+        Unnamed events carry fragments, `changed` the names of what is new; a `beat` with the server's time comes
+        every 15 s, so that the tab can tell a quiet fleet from a dead connection and a wrong clock of its own from
+        a late heartbeat.
         """
         self.refresh()
         seen = self._version_at(position)
         self._tabs += 1
         try:
-            yield _event(rfc3339(self._clock.now()), name="beat")
+            yield self._beat()
             while not self._closed:
                 news = self._changed
-                if seen < self._version:
-                    message = self._since(seen)
-                    seen = self._version
-                    yield _event(message, id=f"{self._boot}.{seen}")
+                if seen < self.pieces.version:
+                    message = self._message_since(seen, home)
+                    seen = self.pieces.version
+                    yield message
                 elif not await _happens(news, BEAT_SECONDS):
-                    yield _event(rfc3339(self._clock.now()), name="beat")
+                    yield self._beat()
         finally:
             self._tabs -= 1
+
+    async def ended(self) -> None:
+        """Wait until every stream ends, because the manager does."""
+        while not self._closed:
+            await self._changed.wait()
 
     async def _follow_bus(self) -> None:
         while True:
@@ -167,20 +141,22 @@ class LiveFleet:
         except StoreUnavailable as error:
             log.warning("Event history is not readable; the dashboard shows new events only", error=error.detail)
             return
-        if recent != self.events:
-            self._events.clear()
-            self._events.extend(recent)
+        events = self.pieces.events
+        if recent != [*events]:
+            events.clear()
+            events.extend(recent)
             self._note_events()
 
     async def _record(self, subscription: Subscription) -> None:
+        events = self.pieces.events
         async for event in subscription:
             # What was published between subscribing and reading the history came both ways.
-            if not self._events or event.id > self._events[0].id:
-                self._events.appendleft(event)
+            if not events or event.id > events[0].id:
+                events.appendleft(event)
                 self._note_events()
 
     def _note_events(self) -> None:
-        self._events_changed = True
+        self.pieces.note_events()
         self._wake.set()
 
     async def _keep_pace(self) -> None:
@@ -191,51 +167,21 @@ class LiveFleet:
                 self.refresh()
             await asyncio.sleep(PACE_SECONDS)
 
-    def _refresh_rows(self, views: dict[str, AgentView], fresh: int) -> bool:
-        changed = [view for view in views.values() if self._views.get(view.id) != view]
-        relisted = list(views) != list(self._views)
-        now = self._clock.now()
-        for view in changed:
-            self._rows[view.id] = Piece(fresh, self._renderer.live(agent_row(view, now)))
-        for gone in self._rows.keys() - views.keys():
-            del self._rows[gone]
-        self._listed = fresh if relisted or self._version == 0 else self._listed
-        self._views = views
-        return bool(changed) or relisted or self._version == 0
+    def _message_since(self, seen: int, home: bool) -> str:
+        """What is newer than version `seen`; put together for the first tab that stands there, kept for the others."""
+        key = seen, home
+        if key not in self._messages:
+            # The id comes last: a tab that lost the connection in between is sent both again.
+            parts = joined(self._parts(seen, home))
+            names = _event(self.pieces.names_since(seen), name="changed")
+            self._messages[key] = names + _event(parts, id=self.position)
+        return self._messages[key]
 
-    def _refresh_summary(self, views: dict[str, AgentView], fresh: int) -> bool:
-        summary = fleet_summary([*views.values()])
-        html = self._renderer.partial("summary", self._renderer.summary(summary)) + self._renderer.title(summary)
-        changed = html != self._summary.html
-        if changed:
-            self._summary = Piece(fresh, html)
-        return changed
+    def _parts(self, seen: int, home: bool) -> list[Markup]:
+        return self.pieces.header_since(seen) + (self.pieces.home_since(seen) if home else [])
 
-    def _refresh_history(self, fresh: int) -> bool:
-        changed = self._events_changed
-        if changed:
-            self._events_changed = False
-            rows = event_rows(self._events, self._clock.now())
-            self._history = Piece(fresh, self._renderer.partial("events", self._renderer.events(rows)))
-        return changed
-
-    def _since(self, seen: int) -> Markup:
-        """What is newer than version `seen`; rendered for the first tab that stands there, kept for the others."""
-        if seen not in self._messages:
-            self._messages[seen] = self._render_since(seen)
-        return self._messages[seen]
-
-    def _render_since(self, seen: int) -> Markup:
-        parts = [piece.html for piece in (self._summary, self._history) if piece.version > seen]
-        if self._listed > seen:
-            items = [AgentItem(view.id, view.name, self._rows[view.id].html) for view in self._views.values()]
-            parts.append(self._renderer.partial("fleet", self._renderer.agents(items)))
-        else:
-            parts += [self._row_partial(key, row) for key, row in self._rows.items() if row.version > seen]
-        return Markup("\n").join(parts)
-
-    def _row_partial(self, agent_id: str, piece: Piece) -> Markup:
-        return self._renderer.partial(f"live-{agent_id}", piece.html, outer=True)
+    def _beat(self) -> str:
+        return _event(rfc3339(self._clock.now()), name="beat")
 
     def _version_at(self, position: str | None) -> int:
         boot, _, version = (position or "").partition(".")

@@ -44,3 +44,29 @@ def percent_text(value: float) -> str:
 def count_text(count: int, noun: str) -> str:
     """`1 agent`, `2 agents`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def milliseconds_text(value: float) -> str:
+    """A latency, with the digits that matter: `3.1 ms`, `80 ms`, `1.4 s`, `95 s`."""
+    if value < 9.95:
+        return f"{value:.1f} ms"
+    if value < 999.5:
+        return f"{value:.0f} ms"
+    return f"{value / 1000:.1f} s" if value < 9_950 else f"{value / 1000:.0f} s"
+
+
+def rate_text(per_second: float) -> str:
+    """How often something happens, by the second or, where that is rare, by the minute."""
+    if per_second < 1:
+        return f"{per_second * 60:.0f}/min" if per_second * 60 >= 0.5 else "< 1/min"
+    return f"{per_second:.1f}/s" if per_second < 9.95 else f"{per_second:.0f}/s"
+
+
+def share_text(share: float) -> str:
+    """A part of a whole, which is 1: `0 %`, `0.4 %`, `12 %`; what is there is never rounded to nothing."""
+    percent = share * 100
+    if not percent:
+        return "0 %"
+    if percent < 0.1:
+        return "< 0.1 %"
+    return f"{percent:.1f} %" if percent < 9.95 else f"{percent:.0f} %"

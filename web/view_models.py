@@ -8,21 +8,26 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from manager.registry.circuit import CircuitState
-from manager.supervision.states import AgentAction, AgentState, DesiredState
+from manager.supervision.states import AgentState, DesiredState
 from manager.supervision.views import AgentView, LastExit
+from web.agent_actions import Button, row_buttons
+from web.figures import NO_FIGURES, Figures
 from web.instance_rows import Instances, instances_of
 from web.texts import bytes_text, count_text, percent_text
 from web.ticks import Tick, age, age_or_none, left_or_none
 from web.tones import STATE_TONES, Tone
 
+SORTED_BY = ("state", "heartbeat", "pid", "restarts", "work", "latency", "errors", "cpu", "memory")
+"""The columns whose rows are sorted by a number, in the order of `AgentRow.order`."""
 
-@dataclass(frozen=True)
-class Button:
-    """One action that the state allows now."""
-
-    action: str
-    label: str
-    hint: str
+_WELL = (AgentState.RUNNING, AgentState.PAUSED)
+_URGENCY = [Tone.BAD, Tone.WARN, Tone.BUSY, Tone.IDLE, Tone.GOOD]
+_CIRCUITS = {CircuitState.OPEN: "does not answer", CircuitState.HALF_OPEN: "does not answer, being tried"}
+_SETTLED = {
+    AgentState.RUNNING: DesiredState.RUNNING,
+    AgentState.PAUSED: DesiredState.PAUSED,
+    AgentState.STOPPED: DesiredState.STOPPED,
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class AgentRow:
     name: str
     description: str
     external: bool
+    sidecar: bool
     state: str
     tone: Tone
     reason: str | None
@@ -67,24 +73,22 @@ class AgentRow:
     kill_left: Tick | None
     """Until it has ended, whatever it does."""
     next_start: Tick | None
+    figures: Figures
     buttons: tuple[Button, ...]
-    kill: Button | None
-
-    @property
-    def unfinished(self) -> str | None:
-        """What a kill would lose, in words."""
-        tasks = self.in_flight + self.queued
-        return count_text(tasks, "unfinished task") if tasks else None
-
-    @property
-    def processes(self) -> int:
-        """How many a kill would end."""
-        return len(self.instances.rows) if self.instances else 1
+    actions: str
+    """Every action that the state allows, as words: what a selection of rows can be told together."""
+    order: str
+    """The numbers that rows are sorted by, one for each of `SORTED_BY`; `-` where there is none."""
 
     @property
     def note_tone(self) -> Tone:
         """A reason beside a state in which all is well tells of a setback: a restart that failed."""
         return Tone.WARN if (self.reason or self.circuit) and self.state in _WELL else self.tone
+
+    @property
+    def has_note(self) -> bool:
+        """Whether there is anything to say below the figures."""
+        return bool(self.reason or self.circuit or self.next_start or self.draining is not None)
 
 
 @dataclass(frozen=True)
@@ -96,36 +100,7 @@ class FleetSummary:
     troubled: int
 
 
-_WELL = (AgentState.RUNNING, AgentState.PAUSED)
-
-_HINTS = {
-    AgentAction.START: "Start a process for this agent.",
-    AgentAction.PAUSE: "Refuse new work; work in flight finishes.",
-    AgentAction.RESUME: "Take new work again.",
-    AgentAction.STOP: "Refuse new work, finish what is in flight, then exit.",
-    AgentAction.RESTART: "Replace the process by one that runs the code on disk; work in flight finishes.",
-    AgentAction.KILL: "End the process at once; the agent stays stopped.",
-}
-
-_STOP_NOW = Button(
-    AgentAction.STOP.value, "Stop now", "End the drain at once: tasks that are still in flight are cancelled."
-)
-
-_CIRCUITS = {CircuitState.OPEN: "does not answer", CircuitState.HALF_OPEN: "does not answer, being tried"}
-
-_SETTLED = {
-    AgentState.RUNNING: DesiredState.RUNNING,
-    AgentState.PAUSED: DesiredState.PAUSED,
-    AgentState.STOPPED: DesiredState.STOPPED,
-}
-
-
-def action_label(action: AgentAction) -> str:
-    """The word on the action's button."""
-    return action.value.capitalize()
-
-
-def agent_row(view: AgentView, now: datetime) -> AgentRow:
+def agent_row(view: AgentView, now: datetime, figures: Figures = NO_FIGURES) -> AgentRow:
     """The row of one agent at the moment `now`."""
     stopping = view.state is AgentState.STOPPING
     return AgentRow(
@@ -133,6 +108,7 @@ def agent_row(view: AgentView, now: datetime) -> AgentRow:
         name=view.name,
         description=view.description,
         external=not view.managed,
+        sidecar=view.sidecar,
         state=view.state.value,
         tone=STATE_TONES[view.state],
         reason=view.state_reason,
@@ -154,39 +130,58 @@ def agent_row(view: AgentView, now: datetime) -> AgentRow:
         drain_left=left_or_none(view.drain_deadline, now) if stopping else None,
         kill_left=left_or_none(view.stop_deadline, now) if stopping else None,
         next_start=left_or_none(view.next_start_at, now) if view.state is AgentState.BACKOFF else None,
-        buttons=tuple(_button(action, view) for action in view.actions if action is not AgentAction.KILL),
-        kill=_button(AgentAction.KILL, view) if AgentAction.KILL in view.actions else None,
+        figures=figures,
+        buttons=row_buttons(view),
+        actions=" ".join(view.actions),
+        order=_order(view, figures),
     )
 
 
 def fleet_summary(views: Sequence[AgentView]) -> FleetSummary:
     """`6 agents: 5 running, 1 failed`, the states in the order of their lifecycle."""
     counts = Counter(view.state for view in views)
-    parts = [f"{counts[state]} {state.value}" for state in _summary_order() if counts[state]]
-    tones = {STATE_TONES[state] for state in counts}
+    parts = [f"{counts[state]} {state.value}" for state in states_in_order() if counts[state]]
+    tones = {trouble_of(view) or STATE_TONES[view.state] for view in views}
     return FleetSummary(
         text=f"{count_text(len(views), 'agent')}: {', '.join(parts)}" if views else "No agents",
         tone=next((tone for tone in (Tone.BAD, Tone.WARN, Tone.BUSY, Tone.GOOD) if tone in tones), Tone.IDLE),
-        troubled=sum(count for state, count in counts.items() if STATE_TONES[state] in (Tone.BAD, Tone.WARN)),
+        troubled=sum(trouble_of(view) is not None for view in views),
     )
 
 
-def _summary_order() -> list[AgentState]:
-    rest = [state for state in AgentState if state is not AgentState.RUNNING]
-    return [AgentState.RUNNING, *rest]
+def trouble_of(view: AgentView) -> Tone | None:
+    """How much attention this agent wants; None for one that is well, on its way, or stopped on purpose."""
+    tone = STATE_TONES[view.state]
+    if tone in (Tone.BAD, Tone.WARN):
+        return tone
+    setback = view.state in _WELL and (view.state_reason or view.circuit is not CircuitState.CLOSED)
+    return Tone.WARN if setback else None
+
+
+def states_in_order() -> list[AgentState]:
+    """The states as a person counts them: what runs, then the others in the order of the lifecycle."""
+    return [AgentState.RUNNING, *(state for state in AgentState if state is not AgentState.RUNNING)]
+
+
+def _order(view: AgentView, figures: Figures) -> str:
+    heartbeat = view.last_heartbeat_at
+    numbers = (
+        _URGENCY.index(trouble_of(view) or STATE_TONES[view.state]),
+        None if heartbeat is None else int(heartbeat.timestamp()),
+        view.pid,
+        view.restarts,
+        view.in_flight + view.queued,
+        figures.p95_ms,
+        figures.error_ratio,
+        view.cpu_percent,
+        view.rss_bytes,
+    )
+    return " ".join("-" if number is None else f"{number:.10g}" for number in numbers)
 
 
 def _wanted(view: AgentView) -> str | None:
     settled = _SETTLED.get(view.state)
     return None if settled is None or settled is view.desired_state else view.desired_state.value
-
-
-def _button(action: AgentAction, view: AgentView) -> Button:
-    # Of a drain that a restart brought about, or in an agent from elsewhere, a stop does not make short work.
-    asked_before = view.state is AgentState.STOPPING and view.desired_state is DesiredState.STOPPED
-    if action is AgentAction.STOP and asked_before and view.managed:
-        return _STOP_NOW
-    return Button(action.value, action_label(action), _HINTS[action])
 
 
 def _last_exit(last: LastExit | None, now: datetime) -> LastExitText | None:

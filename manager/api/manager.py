@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from agent_service.contract import HealthAnswer
 from manager.api.operation import Operation, json_response, read_model
 from manager.errors import NotReady
+from manager.telemetry.self_report import SelfReport
 
 
 class ReadyAnswer(BaseModel):
@@ -44,11 +45,13 @@ class ManagerEndpoints:
         *,
         is_ready: Callable[[], bool],
         shut_down: Callable[[bool], None],
+        report: Callable[[], Awaitable[SelfReport]],
         render_metrics: Callable[[], Awaitable[bytes]],
         metrics_content_type: str,
     ) -> None:
         self._is_ready = is_ready
         self._shut_down = shut_down
+        self._report = report
         self._render_metrics = render_metrics
         self._metrics_content_type = metrics_content_type
         self.openapi_document: dict[str, Any] = {}
@@ -58,6 +61,7 @@ class ManagerEndpoints:
         return [
             Operation("GET", "/health", "Whether the manager's event loop answers", self.health, HealthAnswer),
             Operation("GET", "/ready", "Whether the manager takes work", self.ready, ReadyAnswer, problems=(503,)),
+            Operation("GET", "/api/manager", "How the manager itself is", self.manager, SelfReport),
             Operation("GET", "/metrics", "Prometheus exposition of manager and agents", self.metrics, "text/plain"),
             Operation("GET", "/api/openapi.json", "This document", self.openapi, "application/json"),
             Operation(
@@ -80,6 +84,9 @@ class ManagerEndpoints:
         if not self._is_ready():
             raise NotReady("The manager is starting or stopping; try again in a moment.")
         return json_response(ReadyAnswer())
+
+    async def manager(self, request: Request) -> Response:
+        return json_response(await self._report())
 
     async def metrics(self, request: Request) -> Response:
         return Response(await self._render_metrics(), headers={"Content-Type": self._metrics_content_type})

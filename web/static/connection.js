@@ -27,6 +27,7 @@ function heard() {
 function lost() {
   stream.dataset.connection = "lost";
   if (announcing !== null) return;
+  document.dispatchEvent(new Event("connection:lost"));
   announcing = setTimeout(() => {
     seen.textContent = new Date(lastHeard).toLocaleTimeString([], { hourCycle: "h23" });
     banner.hidden = false;
@@ -60,6 +61,6 @@ stream.addEventListener("htmx:finally:request", (event) => {
 setInterval(() => {
   if (document.hidden || !connection?.reader || Date.now() - lastHeard < SILENCE_MS) return;
   lost();
-  htmx.ajax("GET", "/ui/fleet", { source: document.body, swap: "none" });
+  htmx.ajax("GET", stream.dataset.now, { source: document.body, swap: "none" });
   connection.reader.cancel();
 }, SILENCE_MS / 4);

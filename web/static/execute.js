@@ -1,108 +1,107 @@
-// Execute panels: parameters to the manager's own API, and its answer as it comes.
+// The execute panel: a request to the manager's own API, and its answer as it comes.
 
 const MOST_CHUNKS = 500;
+const MOST_LINES = 400;
 
-const running = new WeakMap();
+const panel = document.getElementById("execute");
+const form = panel.querySelector("form");
+const area = form.elements.parameters;
+const part = Object.fromEntries([...panel.querySelectorAll("[data-part]")].map((each) => [each.dataset.part, each]));
 
-document.addEventListener("submit", (event) => {
-  const panel = event.target.closest(".panel.execute");
-  if (!panel) return;
-  event.preventDefault();
-  if (!running.has(panel)) execute(panel);
-});
+let running = null;
+let chunks = { count: 0, waiting: [], frame: 0 };
 
-document.addEventListener("keydown", (event) => {
-  const form = event.target.closest?.(".panel.execute form");
-  if (form && event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
-});
+// The editor
 
-document.addEventListener("click", (event) => {
-  const cancel = event.target.closest('[data-part="cancel"]');
-  if (cancel) running.get(cancel.closest(".panel"))?.abort();
-});
-
-function parts(panel) {
-  return Object.fromEntries([...panel.querySelectorAll("[data-part]")].map((part) => [part.dataset.part, part]));
+function write() {
+  const mistake = area.mistake;
+  part.mistake.textContent = mistake ? `Line ${mistake.line}, column ${mistake.column}: ${mistake.why}.` : "";
+  part["show-mistake"].hidden = !mistake;
+  part.format.disabled = Boolean(mistake);
+  number(mistake?.line);
+  if (!mistake) part.curl.textContent = curl(parameters());
 }
 
-function parametersOf(text) {
-  const value = JSON.parse(text.trim() || "{}");
-  if (value === null || typeof value !== "object" || Array.isArray(value)) {
-    throw new SyntaxError('Write a JSON object, for example {"goal": "…"}.');
-  }
-  return value;
-}
-
-async function execute(panel) {
-  const form = panel.querySelector("form");
-  const part = parts(panel);
-  let parameters;
-  try {
-    parameters = parametersOf(form.elements.parameters.value);
-  } catch (error) {
-    part.invalid.textContent = error.message;
-    form.elements.parameters.focus();
-    return;
-  }
-  const abort = new AbortController();
-  running.set(panel, abort);
-  begin(part);
-  const started = performance.now();
-  try {
-    await ask(panel.dataset.agent, parameters, form.elements.stream.checked, abort.signal, part);
-  } catch (error) {
-    showFailure(part, error);
-  } finally {
-    running.delete(panel);
-    end(part, performance.now() - started);
-  }
-}
-
-function begin(part) {
-  part.invalid.textContent = "";
-  part.answer.hidden = false;
-  part.answer.className = "answer";
-  part.status.textContent = "Running…";
-  part.timing.textContent = part.request.textContent = part.result.textContent = "";
-  part.chunks.replaceChildren();
-  part.chunks.hidden = true;
-  part.run.disabled = true;
-  part.cancel.hidden = false;
-}
-
-function end(part, tookMs) {
-  part.run.disabled = false;
-  part.cancel.hidden = true;
-  part.timing.textContent ||= `${Math.round(tookMs)} ms`;
-}
-
-async function ask(agent, parameters, streaming, signal, part) {
-  const response = await fetch(`/api/agent-services/${encodeURIComponent(agent)}/execute`, {
-    method: "POST",
-    headers: {
-      "Content-Type": "application/json",
-      Accept: streaming ? "text/event-stream" : "application/json",
-    },
-    body: JSON.stringify({ parameters }),
-    signal,
+function number(wrong) {
+  const lines = Math.min(area.value.split("\n").length, MOST_LINES);
+  const numbers = Array.from({ length: lines }, (_, index) => {
+    const item = document.createElement("li");
+    item.textContent = index + 1;
+    item.className = index + 1 === wrong ? "wrong" : "";
+    return item;
   });
-  const id = response.headers.get("X-Request-ID");
-  part.request.textContent = id ? `request ${id}` : "";
+  part.numbers.replaceChildren(...numbers);
+  area.rows = Math.min(24, Math.max(6, lines + 1));
+}
+
+function parameters() {
+  return JSON.parse(area.value.trim() || "{}");
+}
+
+function showMistake() {
+  area.focus();
+  area.setSelectionRange(area.mistake.index, area.mistake.index + 1);
+}
+
+// Words for a POSIX shell, as web/examples.py has them.
+function curl(given) {
+  const address = `${location.origin}/api/agent-services/${panel.dataset.agent}/execute`;
+  const token = panel.dataset.token === undefined ? "" : ' -H "X-Manager-Token: $MANAGER_TOKEN"';
+  const accept = form.elements.stream.checked ? " -H 'Accept: text/event-stream'" : "";
+  const body = `'${JSON.stringify({ parameters: given }).replaceAll("'", `'"'"'`)}'`;
+  return `curl -N ${address} -H 'Content-Type: application/json'${accept}${token} -d ${body}`;
+}
+
+// One request
+
+async function execute() {
+  const text = area.value;
+  const run = { abort: new AbortController(), started: performance.now(), first: null, told: false };
+  running = run;
+  begin();
+  const ticking = setInterval(() => (part.timing.textContent = elapsed(run)), 100);
+  try {
+    await ask(run);
+  } catch (error) {
+    tell("bad", error.name === "AbortError" ? "Cancelled" : "No answer", failure(error));
+  } finally {
+    clearInterval(ticking);
+    running = null;
+    end(run, text);
+  }
+}
+
+function failure(error) {
+  if (error.name === "AbortError") return "You ended the request; an agent whose cancelOnDisconnect is on has stopped its task.";
+  return error instanceof TypeError ? "The manager could not be reached, or the connection broke; try again." : error.message;
+}
+
+async function ask(run) {
+  const streaming = form.elements.stream.checked;
+  const response = await fetch(`/api/agent-services/${encodeURIComponent(panel.dataset.agent)}/execute`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Accept: streaming ? "text/event-stream" : "application/json" },
+    body: JSON.stringify({ parameters: parameters() }),
+    signal: run.abort.signal,
+  });
+  link(run, response.headers.get("X-Request-ID"));
   if (response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
-    await showEvents(response, part);
+    await showEvents(run, response);
   } else {
     const text = await response.text();
-    if (response.ok) showResult(part, JSON.parse(text));
-    else showProblem(part, problemOf(text, response));
+    run.first = performance.now();
+    if (response.ok) done(run, JSON.parse(text));
+    else refuse(problem(text, response));
   }
 }
 
-async function showEvents(response, part) {
+async function showEvents(run, response) {
   let finished = false;
   for await (const { event, data } of events(response.body)) {
-    if (event === "chunk") addChunk(part, data);
-    else if (event === "result") showResult(part, JSON.parse(data));
-    else if (event === "error") showProblem(part, problemOf(data, response));
+    run.first ??= performance.now();
+    if (event === "chunk") add(data);
+    else if (event === "result") done(run, JSON.parse(data));
+    else if (event === "error") refuse(problem(data, response));
     finished ||= event === "result" || event === "error";
   }
   if (!finished) throw new Error("The answer broke off before its result came.");
@@ -134,25 +133,88 @@ async function* events(body) {
   }
 }
 
-function addChunk(part, data) {
-  const item = document.createElement("li");
-  item.value = Number(part.chunks.lastElementChild?.value ?? 0) + 1;
-  item.textContent = data;
-  part.chunks.append(item);
-  if (part.chunks.childElementCount > MOST_CHUNKS) part.chunks.firstElementChild.remove();
+// The answer
+
+function begin() {
+  cancelAnimationFrame(chunks.frame);
+  chunks = { count: 0, waiting: [], frame: 0 };
+  part.answer.hidden = false;
+  part.answer.className = "answer";
+  part.status.textContent = "Running…";
+  part.timing.textContent = part.result.textContent = "";
+  part.chunks.replaceChildren();
+  part.chunks.hidden = part.request.hidden = true;
+  part.run.disabled = true;
+  part.cancel.hidden = false;
+}
+
+function end(run, text) {
+  draw();
+  part.run.disabled = false;
+  part.cancel.hidden = true;
+  part.timing.textContent = elapsed(run);
+  const detail = { text, status: part.status.textContent, good: part.answer.classList.contains("good") };
+  panel.dispatchEvent(new CustomEvent("executed", { detail }));
+}
+
+function elapsed(run) {
+  const since = (moment) => `${Math.round(moment - run.started).toLocaleString("en")} ms`;
+  const parts = [since(performance.now())];
+  if (run.first !== null && chunks.count) parts.push(`first chunk after ${since(run.first)}`);
+  if (run.agentMs !== undefined) parts.push(`${Math.round(run.agentMs).toLocaleString("en")} ms in the agent`);
+  return parts.join(" · ");
+}
+
+function link(run, id) {
+  if (!id) return;
+  const query = new URLSearchParams({ agent: panel.dataset.agent, request: id });
+  part.request.href = `/logs?${query}`;
+  part.request.textContent = `Log lines of request ${id}`;
+  part.request.hidden = false;
+}
+
+function add(data) {
+  chunks.count += 1;
+  chunks.waiting.push({ number: chunks.count, data });
+  if (chunks.waiting.length > MOST_CHUNKS) chunks.waiting.shift();
+  chunks.frame ||= requestAnimationFrame(draw);
+}
+
+// Once a frame, however many came: a stream must not hold the page up.
+function draw() {
+  chunks.frame = 0;
+  if (!chunks.count) return;
+  const following = part.chunks.scrollTop + part.chunks.clientHeight >= part.chunks.scrollHeight - 4;
+  const items = chunks.waiting.splice(0).map(({ number, data }) => {
+    const item = document.createElement("li");
+    item.value = number;
+    item.textContent = data;
+    return item;
+  });
+  part.chunks.append(...items);
+  while (part.chunks.childElementCount > MOST_CHUNKS) part.chunks.firstElementChild.remove();
   part.chunks.hidden = false;
-  part.chunks.scrollTop = part.chunks.scrollHeight;
-  part.status.textContent = `Running… ${item.value} ${item.value === 1 ? "chunk" : "chunks"}`;
+  if (following) part.chunks.scrollTop = part.chunks.scrollHeight;
+  if (running && !running.told) part.status.textContent = `Running… ${chunks.count} ${chunks.count === 1 ? "chunk" : "chunks"}`;
 }
 
-function showResult(part, answer) {
-  part.answer.classList.add("good");
-  part.status.textContent = "200 Done";
-  if (typeof answer.duration_ms === "number") part.timing.textContent = `${Math.round(answer.duration_ms)} ms`;
-  part.result.textContent = JSON.stringify("result" in answer ? answer.result : answer, null, 2);
+function done(run, answer) {
+  if (typeof answer.duration_ms === "number") run.agentMs = answer.duration_ms;
+  tell("good", "200 Done", JSON.stringify("result" in answer ? answer.result : answer, null, 2));
 }
 
-function problemOf(text, response) {
+function refuse(told) {
+  tell("bad", `${told.status} ${told.title}`, told.detail ?? JSON.stringify(told, null, 2));
+}
+
+function tell(kind, status, text) {
+  if (running) running.told = true;
+  part.answer.classList.add(kind);
+  part.status.textContent = status;
+  part.result.textContent = text;
+}
+
+function problem(text, response) {
   try {
     return JSON.parse(text);
   } catch {
@@ -160,15 +222,34 @@ function problemOf(text, response) {
   }
 }
 
-function showProblem(part, problem) {
-  part.answer.classList.add("bad");
-  part.status.textContent = `${problem.status} ${problem.title}`;
-  part.result.textContent = problem.detail ?? JSON.stringify(problem, null, 2);
-}
+// What the panel is told
 
-function showFailure(part, error) {
-  const cancelled = error.name === "AbortError";
-  part.answer.classList.add("bad");
-  part.status.textContent = cancelled ? "Cancelled" : "No answer";
-  part.result.textContent = cancelled ? "You ended the request." : error.message;
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (running) return;
+  if (area.mistake) showMistake();
+  else execute();
+});
+area.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+  event.preventDefault();
+  form.requestSubmit();
+});
+area.addEventListener("checked", write);
+area.addEventListener("scroll", () => (part.numbers.scrollTop = area.scrollTop));
+form.elements.stream.addEventListener("change", write);
+part["show-mistake"].addEventListener("click", showMistake);
+part.cancel.addEventListener("click", () => running?.abort.abort());
+part.format.addEventListener("click", () => {
+  area.value = JSON.stringify(parameters(), null, 2);
+  area.dispatchEvent(new Event("input", { bubbles: true }));
+});
+
+// The overview beside it says, at each update, whether there is anybody to take a request.
+function watchWork() {
+  const overview = document.getElementById("overview");
+  const note = () => (part.idle.hidden = overview.querySelector("[data-takes-work]")?.dataset.takesWork !== "no");
+  new MutationObserver(note).observe(overview, { subtree: true, childList: true, attributes: true });
+  note();
 }
+watchWork();

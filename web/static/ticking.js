@@ -22,11 +22,25 @@ export function leftText(seconds) {
   return ageText(whole);
 }
 
+// As on the person's own wall, with the day where it is another one.
+function clockText(time) {
+  const at = new Date(time.dateTime);
+  const clock = at.toLocaleTimeString([], { hourCycle: "h23" });
+  return at.toDateString() === new Date().toDateString() ? clock : `${at.toLocaleDateString()} ${clock}`;
+}
+
+const TEXTS = {
+  age: (passed) => ageText(passed),
+  ago: (passed) => `${ageText(passed)} ago`,
+  left: (passed) => leftText(-passed),
+  clock: (passed, time) => clockText(time),
+};
+
 function tick() {
   const now = Date.now() + offset;
   for (const time of document.querySelectorAll("time[data-tick]")) {
     const passed = (now - Date.parse(time.dateTime)) / 1000;
-    const text = time.dataset.tick === "left" ? leftText(-passed) : ageText(passed);
+    const text = TEXTS[time.dataset.tick](passed, time);
     if (time.textContent !== text) time.textContent = text;
   }
 }
@@ -34,7 +48,17 @@ function tick() {
 document.addEventListener("beat", (event) => {
   offset = Date.parse(event.detail.data) - Date.now();
 });
-document.addEventListener("htmx:after:swap", tick);
+let ticking = false;
+
+// Once for all the swaps of a message.
+document.addEventListener("htmx:after:swap", () => {
+  if (ticking) return;
+  ticking = true;
+  queueMicrotask(() => {
+    ticking = false;
+    tick();
+  });
+});
 document.addEventListener("visibilitychange", () => document.hidden || tick());
 setInterval(() => document.hidden || tick(), 1000);
 tick();

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from manager.api.event_query import read_filter
 from manager.errors import ManagerError, StateConflict, StoreUnavailable, UnknownAgent
+from manager.event_filter import EVERYTHING, EventFilter
 from manager.events import Event, EventBus, EventKind
-from manager.supervision.states import LEGAL_ACTIONS, AgentAction, AgentState, DesiredState
+from manager.store.history import EventPage
+from manager.supervision.states import LEGAL_ACTIONS, AgentAction, AgentState, DesiredState, Strategy
 from manager.supervision.views import AgentView, InstanceView
+from manager.telemetry.self_report import SelfReport
+from manager.telemetry.series import Series
+from manager.telemetry.traffic import Recent
+from tests.unit.web.sources import NOW, FakeIntrospection, FakeLogs, FakeReloader, self_report
 from web.live import LiveFleet
-from web.pages import WebDeps, routes
 from web.rendering import Renderer
+from web.routes import WebDeps, routes
 from web.session import Session
 
-NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 _ORDER = [*AgentAction]
 
 
@@ -111,6 +117,7 @@ class FakeFleet:
 
     views: dict[str, AgentView] = field(default_factory=dict)
     acts: list[tuple[str, AgentAction, str, str | None]] = field(default_factory=list)
+    strategies: list[Strategy | None] = field(default_factory=list)
     asked: int = 0
     refusal: ManagerError | None = None
     hold: asyncio.Event | None = None
@@ -142,6 +149,7 @@ class FakeFleet:
         actor: str,
         reason: str | None = None,
         timeout_seconds: float | None = None,
+        strategy: Strategy | None = None,
     ) -> AgentView:
         if self.hold is not None:
             await self.hold.wait()
@@ -153,16 +161,16 @@ class FakeFleet:
                 f"{agent_id} is {current.state}; start it first.", agent_id=agent_id, state=current.state
             )
         self.acts.append((agent_id, action, actor, reason))
+        self.strategies.append(strategy)
         self.change(agent_id, state=AFTER[action])
         return self.views[agent_id]
 
-
-@dataclass
-class FakeLogs:
-    lines: dict[str, list[str]] = field(default_factory=dict)
-
-    async def tail(self, agent_id: str, lines: int) -> list[str]:
-        return self.lines.get(agent_id, [])[-lines:]
+    async def scale(self, agent_id: str, instances: int, *, actor: str, reason: str | None = None) -> AgentView:
+        self.agent(agent_id)
+        if self.refusal is not None:
+            raise self.refusal
+        self.change(agent_id, instances_wanted=instances)
+        return self.views[agent_id]
 
 
 @dataclass
@@ -177,6 +185,44 @@ class FakeHistory:
             raise StoreUnavailable("The disk is full; make room.")
         return self.events[::-1][:limit]
 
+    async def page(
+        self, asked: EventFilter = EVERYTHING, *, limit: int, before: int | None = None, after: int | None = None
+    ) -> EventPage:
+        if self.unreadable:
+            raise StoreUnavailable("The disk is full; make room.")
+        found = [event for event in self.events if asked.matches(event)]
+        older = [event for event in found if before is None or event.id < before]
+        if after is None:
+            shown = older[-limit:]
+        else:
+            shown = [event for event in found if event.id > after][:limit]
+        return EventPage(
+            shown,
+            older=shown[0].id if shown and shown[0] is not found[0] else None,
+            newer=shown[-1].id if shown else None,
+        )
+
+
+@dataclass
+class FakeSeries:
+    """No agent has had a request or a sample until the test says so."""
+
+    version: int = 0
+    points: dict[str, dict[str, list[float | None]]] = field(default_factory=dict)
+    requests: dict[str, Recent] = field(default_factory=dict)
+
+    def all(self, names: Sequence[str], *, points: int = 30) -> dict[str, dict[str, list[float | None]]]:
+        return {key: {name: lists.get(name, []) for name in names} for key, lists in self.points.items()}
+
+    def recents(self) -> dict[str, Recent]:
+        return self.requests
+
+    def of(self, agent_id: str, *, points: int = 360) -> Series:
+        return Series(10.0, NOW, self.points.get(agent_id, {}))
+
+    def manager(self, *, points: int = 360) -> Series:
+        return Series(10.0, NOW, self.points.get("", {}))
+
 
 class World:
     """Everything the dashboard needs, and handles to change it."""
@@ -190,19 +236,32 @@ class World:
         self.bus = EventBus(self.clock)
         self.bus.listen(self.history.events.append)
         self.session = Session(tokens, self.clock)
+        self.reloader = FakeReloader()
         self.renderer = Renderer("1.2.3")
-        self.live = LiveFleet(self.fleet, self.history, self.bus, self.clock, self.renderer)
+        self.series = FakeSeries()
+        self.introspection = FakeIntrospection()
+        self.report = self_report()
+        self.live = LiveFleet(self.fleet, self.history, self.series, self.bus, self.clock, self.renderer)
 
     def deps(self) -> WebDeps:
         return WebDeps(
             fleet=self.fleet,
             logs=self.logs,
             live=self.live,
+            history=self.history,
+            reloader=self.reloader,
             session=self.session,
             renderer=self.renderer,
             clock=self.clock,
             status_of=status_of,
+            read_event_filter=read_filter,
+            series=self.series,
+            introspection=self.introspection,
+            read_self=self.read_self,
         )
+
+    async def read_self(self) -> SelfReport:
+        return self.report
 
     def app(self, *more: BaseRoute) -> Starlette:
         return Starlette(routes=[*more, *routes(self.deps())])

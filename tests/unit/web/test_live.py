@@ -10,11 +10,17 @@ from tests.unit.web.fakes import World, view
 
 
 async def next_message(stream: AsyncIterator[str]) -> str:
-    """The next message that is not a beat."""
+    """The next message that is not a beat: its fragments, behind the names of what has changed."""
     while True:
         message = await asyncio.wait_for(anext(stream), 10)
         if not message.startswith("event: beat"):
             return message
+
+
+def names(message: str) -> set[str]:
+    first, data = message.splitlines()[:2]
+    assert first == "event: changed"
+    return {*data.removeprefix("data: ").split()}
 
 
 def position(message: str) -> str:
@@ -24,7 +30,7 @@ def position(message: str) -> str:
 def test_a_new_tab_is_sent_everything_and_the_time_first() -> None:
     async def scenario() -> None:
         world = World(view("planner"), view("echo", AgentState.FAILED))
-        stream = world.live.stream(None)
+        stream = world.live.stream(None, home=True)
         assert await anext(stream) == "event: beat\ndata: 2026-03-04T12:00:00.000Z\n\n"
         message = await next_message(stream)
         assert (
@@ -41,10 +47,10 @@ def test_a_tab_that_is_up_to_date_is_sent_only_the_rows_that_changed() -> None:
     async def scenario() -> None:
         world = World(view("planner"), view("echo"))
         world.live.refresh()
-        stream = world.live.stream(world.live.position)
+        stream = world.live.stream(world.live.position, home=True)
         world.fleet.change("echo", in_flight=7)
         message = await next_message(stream)
-        assert 'hx-target="#live-echo"' in message
+        assert 'hx-target="#agent-echo"' in message and names(message) == {"fleet", "agent:echo"}
         assert "planner" not in message and "#fleet" not in message and "#summary" not in message
 
     asyncio.run(scenario())
@@ -62,12 +68,12 @@ def test_nothing_changed_means_nothing_new() -> None:
 def test_a_tab_catches_up_from_the_last_message_it_saw() -> None:
     async def scenario() -> None:
         world = World(view("planner"), view("echo"), view("executor"))
-        last_seen = position(await next_message(world.live.stream(None)))
+        last_seen = position(await next_message(world.live.stream(None, home=True)))
         world.fleet.change("echo", in_flight=1)
         world.live.refresh()
         world.fleet.change("executor", in_flight=2)
-        message = await next_message(world.live.stream(last_seen))
-        assert 'hx-target="#live-echo"' in message and 'hx-target="#live-executor"' in message
+        message = await next_message(world.live.stream(last_seen, home=True))
+        assert 'hx-target="#agent-echo"' in message and 'hx-target="#agent-executor"' in message
         assert "planner" not in message
 
     asyncio.run(scenario())
@@ -77,7 +83,7 @@ def test_a_position_of_another_run_of_the_manager_or_nonsense_means_everything()
     async def scenario() -> None:
         world = World(view())
         for strange in ("deadbeef.999", "nonsense", world.live.position.split(".")[0] + ".x", "", "²"):
-            assert 'hx-target="#fleet"' in await next_message(world.live.stream(strange))
+            assert 'hx-target="#fleet"' in await next_message(world.live.stream(strange, home=True))
 
     asyncio.run(scenario())
 
@@ -86,7 +92,7 @@ def test_an_agent_that_comes_or_goes_changes_the_list() -> None:
     async def scenario() -> None:
         world = World(view("planner"))
         world.live.refresh()
-        stream = world.live.stream(world.live.position)
+        stream = world.live.stream(world.live.position, home=True)
         world.fleet.put(view("late"))
         message = await next_message(stream)
         assert 'hx-target="#fleet"' in message and 'id="agent-late"' in message
@@ -101,7 +107,7 @@ def test_tabs_in_step_share_one_rendering(monkeypatch: pytest.MonkeyPatch) -> No
     async def scenario() -> None:
         world = World(view("planner"), view("echo"))
         world.live.refresh()
-        streams = [world.live.stream(world.live.position) for _ in range(5)]
+        streams = [world.live.stream(world.live.position, home=True) for _ in range(5)]
         rendered: list[str] = []
         partial = world.renderer.partial
         monkeypatch.setattr(
@@ -112,7 +118,7 @@ def test_tabs_in_step_share_one_rendering(monkeypatch: pytest.MonkeyPatch) -> No
         world.fleet.change("echo", in_flight=1)
         messages = [await next_message(stream) for stream in streams]
         assert len(set(messages)) == 1
-        assert rendered.count("live-echo") == 1
+        assert rendered.count("agent-echo") == 1
 
     asyncio.run(scenario())
 
@@ -121,7 +127,7 @@ def test_an_event_on_the_bus_reaches_the_tab_with_what_it_changed() -> None:
     async def scenario() -> None:
         world = World(view("planner"))
         async with world.running():
-            stream = world.live.stream(None)
+            stream = world.live.stream(None, home=True)
             await next_message(stream)
             world.fleet.change("planner", state=AgentState.PAUSED)
             world.happen("planner was paused", state="paused")
@@ -135,7 +141,7 @@ def test_a_burst_of_events_becomes_few_messages() -> None:
     async def scenario() -> None:
         world = World(view("planner"))
         async with world.running():
-            stream = world.live.stream(None)
+            stream = world.live.stream(None, home=True)
             await next_message(stream)
             for number in range(300):
                 world.happen(f"event number {number}")
@@ -147,19 +153,19 @@ def test_a_burst_of_events_becomes_few_messages() -> None:
     asyncio.run(scenario())
 
 
-def test_the_history_begins_with_what_the_store_remembers_and_keeps_the_newest_hundred() -> None:
+def test_the_history_begins_with_what_the_store_remembers_and_keeps_the_newest_forty() -> None:
     async def scenario() -> None:
         world = World(view("planner"))
         for number in range(150):
             world.happen(f"early {number}")
         async with world.running():
-            stream = world.live.stream(None)
+            stream = world.live.stream(None, home=True)
             while "early" not in (message := await next_message(stream)):
                 pass
-            assert message.count('class="event ') == 100
+            assert message.count('class="event ') == 40
             world.happen("the newest")
-            assert (await next_message(stream)).count('class="event ') == 100
-            assert world.live.events[0].message == "the newest" and len(world.live.events) == 100
+            assert (await next_message(stream)).count('class="event ') == 40
+            assert world.live.pieces.events[0].message == "the newest" and len(world.live.pieces.events) == 40
 
     asyncio.run(scenario())
 
@@ -168,15 +174,15 @@ def test_more_events_than_a_subscription_holds_are_read_back_from_the_store() ->
     async def scenario() -> None:
         world = World(view("planner"))
         async with world.running():
-            stream = world.live.stream(None)
+            stream = world.live.stream(None, home=True)
             await next_message(stream)
             world.happen("the subscription is there")
             await next_message(stream)
             for number in range(1_500):
                 world.happen(f"event number {number}")
-            while world.live.events[0].id != world.bus.last_id:
+            while world.live.pieces.events[0].id != world.bus.last_id:
                 await next_message(stream)
-            assert [event.id for event in world.live.events] == [*range(1_501, 1_401, -1)]
+            assert [event.id for event in world.live.pieces.events] == [*range(1_501, 1_461, -1)]
 
     asyncio.run(scenario())
 
@@ -186,7 +192,7 @@ def test_a_history_that_cannot_be_read_does_not_hold_the_page_up() -> None:
         world = World(view("planner"))
         world.history.unreadable = True
         async with world.running():
-            stream = world.live.stream(None)
+            stream = world.live.stream(None, home=True)
             await next_message(stream)
             world.happen("something new")
             assert "something new" in await next_message(stream)
@@ -198,7 +204,7 @@ def test_every_stream_ends_when_the_bus_closes() -> None:
     async def scenario() -> None:
         world = World(view("planner"))
         async with world.running():
-            stream = world.live.stream(None)
+            stream = world.live.stream(None, home=True)
             await next_message(stream)
             world.bus.close()
             assert [message async for message in stream] == []
@@ -211,8 +217,59 @@ def test_without_an_open_tab_the_fleet_is_not_asked() -> None:
         world = World(view("planner"))
         async with world.running():
             world.happen("nobody looks")
-            while not world.live.events:
+            while not world.live.pieces.events:
                 await asyncio.sleep(0)
         assert world.fleet.asked == 0
 
     asyncio.run(scenario())
+
+
+def test_a_page_that_is_not_the_fleets_is_sent_names_and_the_header_alone() -> None:
+    async def scenario() -> None:
+        world = World(view("planner"), view("echo"))
+        world.live.refresh()
+        stream = world.live.stream(world.live.position, home=False)
+        world.fleet.change("echo", in_flight=7)
+        quiet = await next_message(stream)
+        assert names(quiet) == {"fleet", "agent:echo"} and "hx-target" not in quiet
+        assert position(quiet) == world.live.position
+        world.fleet.change("echo", state=AgentState.FAILED)
+        world.live.refresh()
+        loud = await next_message(stream)
+        assert loud.count("hx-target") == 1 and 'hx-target="#summary"' in loud and "1 failed" in loud
+
+    asyncio.run(scenario())
+
+
+def test_a_page_of_another_run_of_the_manager_is_told_that_everything_has_changed() -> None:
+    async def scenario() -> None:
+        assert names(await next_message(World(view()).live.stream("deadbeef.7", home=False))) == {"*"}
+
+    asyncio.run(scenario())
+
+
+def test_an_event_is_named_too() -> None:
+    async def scenario() -> None:
+        world = World(view("planner"))
+        async with world.running():
+            stream = world.live.stream(None, home=False)
+            await next_message(stream)
+            world.happen("something new")
+            assert "events" in names(await next_message(stream))
+
+    asyncio.run(scenario())
+
+
+def test_charts_are_drawn_anew_with_each_point_and_no_oftener() -> None:
+    world = World(view("planner", cpu_percent=20.0))
+    world.series.points["planner"] = {"cpu_percent": [10.0, 20.0]}
+    world.series.version = 1
+    world.live.refresh()
+    first = world.live.position
+    assert 'class="spark"' in world.live.pieces.row("planner")
+    world.series.points["planner"] = {"cpu_percent": [10.0, 20.0, 30.0]}
+    world.live.refresh()
+    assert world.live.position == first
+    world.series.version = 2
+    world.live.refresh()
+    assert world.live.position != first

@@ -13,7 +13,7 @@ from manager.supervision.states import AgentAction, AgentState
 from tests.unit.web.fakes import World, instance, view
 from web.session import COOKIE_NAME
 
-HTMX = {"HX-Request": "true"}
+HTMX = {"HX-Request": "true", "HX-Current-URL": "http://manager.test/?sort=7#agent-planner"}
 TOKEN = "correct horse"
 
 
@@ -44,18 +44,17 @@ def test_the_page_shows_the_instances_of_an_agent_that_has_several() -> None:
     world = World(view(instances=[instance(1), instance(2, ready=False)], instances_wanted=2))
     page = ask(world, lambda client: client.get("/"))
     for text in (
-        ">1/2<",
+        ">1/2 ready<",
         "2 instances: 1 ready, 1 not ready",
         "pid 4002",
         "http://127.0.0.1:8101",
-        "Its 2 processes end",
     ):
         assert text in page.text
 
 
 def test_the_page_of_an_agent_with_one_process_does_not_speak_of_instances() -> None:
     page = ask(World(view(instances=[instance()])), lambda client: client.get("/"))
-    assert "1/1" not in page.text and "instances-planner" not in page.text and "Its process ends" in page.text
+    assert "1/1" not in page.text and "instances-planner" not in page.text
 
 
 def test_an_empty_fleet_says_what_to_do_next() -> None:
@@ -91,7 +90,7 @@ def test_a_button_press_from_htmx_answers_with_the_outcome_and_the_row() -> None
     answer = ask(world, press("pause"), headers=HTMX)
     assert answer.status_code == 200
     assert "Pause accepted" in answer.text
-    assert '<hx-partial hx-target="#live-planner" hx-swap="outerMorph">' in answer.text
+    assert '<hx-partial hx-target="#agent-planner" hx-swap="outerMorph">' in answer.text
     assert 'data-state="paused"' in answer.text
     assert world.fleet.acts == [("planner", AgentAction.PAUSE, "dashboard", None)]
 
@@ -122,7 +121,7 @@ def test_a_refusal_is_told_in_the_row_with_its_remedy(
     world = World(view())
     answer = ask(world, press(action, **form), headers=HTMX)
     assert answer.status_code == status
-    assert "refused" in answer.text and text in answer.text and "#live-planner" in answer.text
+    assert "refused" in answer.text and text in answer.text and "#agent-planner" in answer.text
     assert world.fleet.acts == []
 
 
@@ -147,36 +146,69 @@ def test_the_status_of_a_refusal_is_the_apis_own() -> None:
     assert answer.status_code == 503 and "The disk is full; make room." in answer.text
 
 
-@pytest.mark.parametrize("path", ["/ui/agents/planner/action", "/ui/login", "/ui/logout"])
+def test_a_selection_is_told_together() -> None:
+    world = World(view("a"), view("b"))
+    body = "agent=a&agent=b&action=stop&reason=lunch"
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    told = ask(world, lambda client: client.post("/ui/fleet/action", content=body, headers=form), headers=HTMX)
+    assert told.status_code == 200 and "Stop accepted by 2 agents" in told.text and "<html" not in told.text
+    assert world.fleet.acts == [
+        ("a", AgentAction.STOP, "dashboard", "lunch"),
+        ("b", AgentAction.STOP, "dashboard", "lunch"),
+    ]
+
+
+def test_a_selection_without_javascript_is_answered_with_the_page() -> None:
+    world = World(view("a", AgentState.STOPPED))
+    page = ask(world, lambda client: client.post("/ui/fleet/action", data={"agent": "a", "action": "pause"}))
+    assert page.status_code == 409 and "a is stopped; start it first." in page.text and 'id="fleet"' in page.text
+
+
+def test_a_selection_that_is_told_nonsense_is_told_what_can_be_asked() -> None:
+    told = ask(World(view()), lambda client: client.post("/ui/fleet/action", data={"agent": "planner"}), headers=HTMX)
+    assert told.status_code == 409 and "use one of start, pause" in told.text
+
+
+def test_the_menu_has_what_the_state_allows_and_where_more_is() -> None:
+    menu = ask(World(view(in_flight=2)), lambda client: client.get("/ui/agents/planner/menu"), headers=HTMX)
+    assert 'value="recreate"' in menu.text and "2 unfinished tasks" in menu.text
+    assert 'href="/logs?agent=planner"' in menu.text and 'href="/agents/planner#execute"' in menu.text
+    sidecar = ask(World(view(sidecar=True)), lambda client: client.get("/ui/agents/planner/menu"), headers=HTMX)
+    assert "#execute" not in sidecar.text and 'value="scale"' not in sidecar.text
+
+
+def test_the_menu_of_an_agent_that_is_gone_says_so() -> None:
+    gone = ask(World(view()), lambda client: client.get("/ui/agents/ghost/menu"), headers=HTMX)
+    assert gone.status_code == 404 and "There is no agent &#39;ghost&#39;." in gone.text
+
+
+def test_the_answer_to_a_button_of_another_page_brings_no_row_along() -> None:
+    elsewhere = {**HTMX, "HX-Current-URL": "http://manager.test/agents/planner"}
+    answer = ask(World(view()), press("pause"), headers=elsewhere)
+    assert "Pause accepted" in answer.text and "#agent-planner" not in answer.text
+
+
+def test_the_page_and_the_static_files_are_sent_smaller_to_those_who_take_them_so() -> None:
+    page, sheet = ask(World(view()), lambda client: client.get("/"), lambda client: client.get("/static/base.css"))
+    assert page.headers["content-encoding"] == sheet.headers["content-encoding"] == "gzip"
+
+
+def test_a_sidecar_is_named_as_one_and_shows_no_tasks() -> None:
+    page = ask(World(view("llm", sidecar=True, in_flight=3)), lambda client: client.get("/"))
+    assert ">sidecar</span>" in page.text and 'title="in flight"' not in page.text
+
+
+@pytest.mark.parametrize("path", ["/ui/agents/planner/action", "/ui/fleet/action", "/ui/login", "/ui/logout"])
 def test_a_get_changes_nothing(path: str) -> None:
     world = World(view())
     assert ask(world, lambda client: client.get(path)).status_code == 405
     assert world.fleet.acts == []
 
 
-def test_the_log_is_a_fragment_for_htmx_and_a_page_for_everybody_else() -> None:
-    world = World(view())
-    world.logs.lines["planner"] = [f"line {number}" for number in range(300)]
-    fragment = ask(world, lambda client: client.get("/ui/agents/planner/logs"), headers=HTMX)
-    page = ask(world, lambda client: client.get("/ui/agents/planner/logs"))
-    assert fragment.text.count("log-line") == page.text.count('class="log-line"') == 200
-    assert ">line 299<" in fragment.text and ">line 99<" not in fragment.text
-    assert "<html" in page.text and "<html" not in fragment.text
-
-
-def test_the_log_of_an_agent_that_has_said_nothing_and_of_one_that_is_not_there() -> None:
-    world = World(view())
-    silent = ask(world, lambda client: client.get("/ui/agents/planner/logs"), headers=HTMX)
-    ghost, ghost_page = (
-        ask(world, lambda client: client.get("/ui/agents/ghost/logs"), headers=headers) for headers in (HTMX, {})
-    )
-    assert "not logged anything yet" in silent.text
-    assert ghost.status_code == ghost_page.status_code == 404
-    assert "There is no agent &#39;ghost&#39;." in ghost.text and "<html" in ghost_page.text
-
-
 def test_the_fleet_fragment_tells_all_at_once() -> None:
-    fragment = ask(World(view("planner"), view("echo")), lambda client: client.get("/ui/fleet"), headers=HTMX)
+    fragment = ask(
+        World(view("planner"), view("echo")), lambda client: client.get("/ui/fleet?view=fleet"), headers=HTMX
+    )
     assert 'hx-target="#fleet"' in fragment.text and 'id="agent-echo"' in fragment.text
 
 
@@ -186,7 +218,7 @@ def test_with_a_token_set_a_stranger_sees_the_form_and_nothing_of_the_fleet() ->
     assert page.status_code == 200 and 'action="/ui/login"' in page.text and "planner" not in page.text
 
 
-@pytest.mark.parametrize("path", ["/ui/fleet", "/ui/stream", "/ui/agents/planner/logs"])
+@pytest.mark.parametrize("path", ["/ui/fleet", "/ui/stream", "/ui/agents/planner/menu"])
 @pytest.mark.parametrize("headers", [HTMX, {}])
 def test_with_a_token_set_the_fragments_answer_401_to_a_stranger(path: str, headers: dict[str, str]) -> None:
     answer = ask(World(view(), tokens=(TOKEN,)), lambda client: client.get(path), headers=headers)

@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from web.texts import age_text, bytes_text, count_text, left_text, percent_text
+from web.texts import (
+    age_text,
+    bytes_text,
+    count_text,
+    left_text,
+    milliseconds_text,
+    percent_text,
+    rate_text,
+    share_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,3 +63,26 @@ def test_cpu_has_a_decimal_only_where_it_matters(value: float, text: str) -> Non
 
 def test_a_single_thing_is_not_a_plural() -> None:
     assert [count_text(count, "agent") for count in (0, 1, 2)] == ["0 agents", "1 agent", "2 agents"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.04, "0.0 ms"), (3.14, "3.1 ms"), (9.96, "10 ms"), (80.4, "80 ms"), (1_400, "1.4 s"), (95_000, "95 s")],
+)
+def test_a_latency_has_the_digits_that_matter(value: float, text: str) -> None:
+    assert milliseconds_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("per_second", "text"),
+    [(0.001, "< 1/min"), (0.02, "1/min"), (0.5, "30/min"), (1.24, "1.2/s"), (9.96, "10/s"), (1_200, "1200/s")],
+)
+def test_a_rate_is_told_by_the_second_or_where_it_is_rare_by_the_minute(per_second: float, text: str) -> None:
+    assert rate_text(per_second) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0, "0 %"), (0.0001, "< 0.1 %"), (0.004, "0.4 %"), (0.0996, "10 %"), (1, "100 %")]
+)
+def test_a_share_that_is_there_is_never_nothing(share: float, text: str) -> None:
+    assert share_text(share) == text

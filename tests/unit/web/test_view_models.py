@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from manager.registry.circuit import CircuitState
 from manager.supervision.states import AgentState, DesiredState
 from manager.supervision.views import LastExit
-from tests.unit.web.fakes import NOW, instance, view
+from tests.unit.web.fakes import NOW, view
+from web.figures import Figures
 from web.tones import Tone
-from web.view_models import agent_row, fleet_summary
+from web.view_models import SORTED_BY, agent_row, fleet_summary, trouble_of
 
 
 def test_a_row_tells_the_figures_as_texts() -> None:
@@ -20,12 +22,11 @@ def test_a_row_tells_the_figures_as_texts() -> None:
     assert row.uptime is not None and (row.uptime.text, row.uptime.at) == ("3 min", "2026-03-04T11:57:00.000Z")
     assert row.heartbeat is not None and row.heartbeat.text == "2 s"
     assert (row.cpu, row.memory, row.in_flight, row.queued) == ("3.1 %", "85 MiB", 2, 1)
-    assert row.unfinished == "3 unfinished tasks"
 
 
 def test_a_row_without_a_process_has_no_uptime_and_no_figures() -> None:
     row = agent_row(view(state=AgentState.STOPPED, pid=None, last_heartbeat_at=None), NOW)
-    assert (row.uptime, row.heartbeat, row.cpu, row.memory, row.unfinished) == (None,) * 5
+    assert (row.uptime, row.heartbeat, row.cpu, row.memory) == (None,) * 4
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_a_row_without_a_process_has_no_uptime_and_no_figures() -> None:
 def test_the_buttons_are_the_actions_of_the_view_with_kill_apart(state: AgentState, labels: list[str]) -> None:
     row = agent_row(view(state=state), NOW)
     assert [button.label for button in row.buttons] == labels
-    assert (row.kill is not None) == (state in (AgentState.RUNNING, AgentState.PAUSED, AgentState.STOPPING))
+    assert ("kill" in row.actions.split()) == (state in (AgentState.RUNNING, AgentState.PAUSED, AgentState.STOPPING))
 
 
 @pytest.mark.parametrize(
@@ -88,11 +89,6 @@ def test_a_setback_of_an_agent_that_serves_stands_out(state: AgentState, reason:
 def test_an_agent_that_does_not_answer_stands_out(circuit: CircuitState, text: str | None, tone: Tone) -> None:
     row = agent_row(view(circuit=circuit), NOW)
     assert (row.circuit, row.note_tone) == (text, tone)
-
-
-def test_a_kill_tells_how_many_processes_it_ends() -> None:
-    assert agent_row(view(instances=[instance()]), NOW).processes == 1
-    assert agent_row(view(instances=[instance(1), instance(2)]), NOW).processes == 2
 
 
 def test_a_stopping_agent_tells_how_many_tasks_and_seconds_are_left() -> None:
@@ -166,6 +162,31 @@ def test_the_summary_counts_the_states_with_running_first() -> None:
 def test_the_summary_takes_the_tone_of_its_worst_agent(states: list[AgentState], text: str, tone: Tone) -> None:
     summary = fleet_summary([view(f"a{index}", state) for index, state in enumerate(states)])
     assert (summary.text, summary.tone) == (text, tone)
+
+
+@pytest.mark.parametrize(
+    ("changes", "troubled"),
+    [
+        ({}, False),
+        ({"state_reason": "the restart failed and the old process stays"}, True),
+        ({"circuit": CircuitState.OPEN}, True),
+        ({"state": AgentState.STOPPED, "state_reason": "it is not restarted: exit 0"}, False),
+        ({"state": AgentState.BACKOFF}, True),
+        ({"state": AgentState.STARTING, "state_reason": "waits for llm"}, False),
+    ],
+)
+def test_an_agent_wants_attention_while_it_fails_or_has_met_a_setback(changes: dict[str, Any], troubled: bool) -> None:
+    assert (trouble_of(view(**changes)) is not None) == troubled
+    assert fleet_summary([view(**changes)]).troubled == troubled
+
+
+def test_rows_are_sorted_by_numbers_with_the_most_urgent_state_first() -> None:
+    figures = Figures(p95_ms=80.5, error_ratio=0.25)
+    late = view(restarts=3, in_flight=2, queued=1, cpu_percent=3.5, rss_bytes=2**40)
+    assert agent_row(late, NOW, figures).order == f"4 {NOW.timestamp():.0f} 4242 3 3 80.5 0.25 3.5 1.099511628e+12"
+    bare = view(state=AgentState.FAILED, pid=None, last_heartbeat_at=None)
+    order = agent_row(bare, NOW).order.split()
+    assert order == ["0", "-", "-", "0", "0", "-", "-", "-", "-"] and len(order) == len(SORTED_BY)
 
 
 def test_every_state_can_be_shown() -> None:
