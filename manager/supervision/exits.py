@@ -13,8 +13,9 @@ from manager.supervision.views import LastExit
 def report_exit(instance: ManagedInstance, tools: Tools) -> LastExit:
     """Publish the end of `instance` and answer it as the views show it."""
     exit_ = instance.process.exited.result()
-    expected = instance.stop is not None and instance.failure is None
-    return _report(instance, exit_, _reason(instance, exit_, tools), tools, expected=expected)
+    by_manager = instance.failure is not None
+    expected = instance.stop is not None and not by_manager
+    return _report(instance, exit_, _reason(instance, exit_, tools), tools, expected=expected, by_manager=by_manager)
 
 
 def report_unseen_exit(record: InstanceRecord, exit_: Exit, tools: Tools) -> LastExit:
@@ -23,7 +24,13 @@ def report_unseen_exit(record: InstanceRecord, exit_: Exit, tools: Tools) -> Las
 
 
 def _report(
-    ended: ManagedInstance | InstanceRecord, exit_: Exit, reason: str, tools: Tools, *, expected: bool
+    ended: ManagedInstance | InstanceRecord,
+    exit_: Exit,
+    reason: str,
+    tools: Tools,
+    *,
+    expected: bool,
+    by_manager: bool = False,
 ) -> LastExit:
     tools.bus.publish(
         EventKind.INSTANCE_EXITED,
@@ -33,6 +40,7 @@ def _report(
         code=exit_.code,
         signal=exit_.signal,
         expected=expected,
+        by_manager=by_manager,
         pid=ended.pid,
     )
     return LastExit(code=exit_.code, signal=exit_.signal, reason=reason, at=tools.clock.now())

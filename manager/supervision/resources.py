@@ -1,8 +1,9 @@
-"""CPU and memory of the agents' processes, sampled off the event loop."""
+"""CPU, memory and open files of the agents' processes, sampled off the event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -13,10 +14,15 @@ _PERIOD_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Usage:
-    """CPU over the last period in percent of one core; resident memory in bytes."""
+    """CPU over the last period in percent of one core, and since the start; resident memory in bytes.
+
+    `open_fds`: file descriptors, sockets among them; None where the system does not tell them.
+    """
 
     cpu_percent: float
     rss_bytes: int
+    cpu_seconds: float
+    open_fds: int | None
 
 
 class ResourceSampler:
@@ -44,8 +50,28 @@ class ResourceSampler:
         for pid in pids:
             try:
                 process = self._processes.setdefault(pid, psutil.Process(pid))
-                with process.oneshot():
-                    found[pid] = Usage(process.cpu_percent(), process.memory_info().rss)
+                found[pid] = _usage(process)
             except psutil.Error:
                 self._processes.pop(pid, None)
         return found
+
+
+def _usage(process: psutil.Process) -> Usage:
+    with process.oneshot():
+        times = process.cpu_times()
+        return Usage(
+            cpu_percent=process.cpu_percent(),
+            rss_bytes=process.memory_info().rss,
+            cpu_seconds=round(times.user + times.system, 2),
+            open_fds=_open_fds(process),
+        )
+
+
+def _open_fds(process: psutil.Process) -> int | None:
+    if sys.platform == "win32":
+        return None
+    try:
+        return process.num_fds()
+    except psutil.AccessDenied:
+        # It runs as another user; all else about it may be known.
+        return None

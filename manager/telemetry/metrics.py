@@ -1,9 +1,9 @@
-"""The manager's `/metrics`: its own metrics, what it knows of each agent, and every agent's own page, as one page."""
+"""The manager's `/metrics`: its own metrics, what it knows of each agent, and every process's own page, as one page."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -12,23 +12,26 @@ from prometheus_client import CollectorRegistry, generate_latest
 from manager.clock import Clock
 from manager.telemetry.exposition import ExpositionError, Family, Section, merge, parse, render
 from manager.telemetry.scraper import Connect, NoMetrics, ScrapeError, Scraper
-from manager.telemetry.target import Target, agent_families
+from manager.telemetry.target import Page, Target, agent_families
 
 log = structlog.get_logger(__name__)
 
+Source = Callable[[Collection[str]], Iterable[Family]]
+"""Families about the agents of these ids. Called in a thread."""
+
 
 class _Read(NamedTuple):
-    """What stood on an agent's page."""
+    """What stood on a page."""
 
-    page: bytes
+    text: bytes
     sections: tuple[Section, ...]
 
 
 class FleetMetrics:
-    """Scrapes every target at each call of `render`, all at once, each for `timeout_seconds` at most.
+    """Scrapes every page at each call of `render`, all at once, each for `timeout_seconds` at most.
 
-    `states` and `desired_states` are all the values that a target's may have. A target that cannot be scraped,
-    or whose page is not in the text format, costs its `agent_up`; the page is always whole and valid.
+    `states` and `desired_states` are all the values that a target's may have. A page that cannot be had, or is not
+    in the text format, costs its agent's `agent_up`; what is rendered is always whole and valid.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class FleetMetrics:
         registry: CollectorRegistry,
         connect: Connect,
         clock: Clock,
+        sources: Sequence[Source] = (),
         timeout_seconds: float = 2.0,
     ) -> None:
         self._targets = targets
@@ -48,44 +52,41 @@ class FleetMetrics:
         self._registry = registry
         self._scraper = Scraper(connect, timeout_seconds=timeout_seconds)
         self._clock = clock
-        self._failing: set[str] = set()
-        self._read: dict[tuple[str, str | None], _Read] = {}
+        self._sources = sources
+        self._failing: set[Page] = set()
+        self._read: dict[Page, _Read] = {}
 
     async def render(self) -> bytes:
         """The page, to be sent as `exposition.CONTENT_TYPE`."""
         targets = tuple(self._targets())
-        pages = await self._scraper.scrape(targets)
+        pages = [page for target in targets for page in target.pages]
+        texts = await self._scraper.scrape(pages)
         # A large fleet's pages are some 100 ms of CPU: in a thread they hold up no request.
-        page, failures = await asyncio.to_thread(self._merged, targets, pages)
+        rendered, failures = await asyncio.to_thread(self._merged, targets, pages, texts)
         self._report(failures)
-        return page
+        return rendered
 
     def _merged(
-        self, targets: Sequence[Target], pages: Sequence[bytes | ScrapeError]
-    ) -> tuple[bytes, dict[str, Exception]]:
-        read: dict[tuple[str, str | None], _Read] = {}
-        failures: dict[str, Exception] = {}
-        found: list[tuple[Target, Sequence[Section]]] = []
-        for target, page in zip(targets, pages, strict=True):
+        self, targets: Sequence[Target], pages: Sequence[Page], texts: Sequence[bytes | ScrapeError]
+    ) -> tuple[bytes, dict[Page, Exception]]:
+        read: dict[Page, _Read] = {}
+        failures: dict[Page, Exception] = {}
+        for page, text in zip(pages, texts, strict=True):
             try:
-                one = self._read_page(target, page)
+                read[page] = self._read_page(page, text)
             except (ScrapeError, ExpositionError) as error:
-                if target.service_url is not None:
-                    failures[target.agent_id] = error
-            else:
-                read[_key(target)] = one
-                found.append((target, one.sections))
+                failures[page] = error
         self._read = read
-        return self._page(targets, found), failures
+        return self._render(targets, {page: one.sections for page, one in read.items()}), failures
 
-    def _read_page(self, target: Target, page: bytes | ScrapeError) -> _Read:
+    def _read_page(self, page: Page, text: bytes | ScrapeError) -> _Read:
         """An idle agent's page stays as it is, byte for byte; reading one takes longer than all else about it."""
-        if isinstance(page, ScrapeError):
-            raise page
-        known = self._read.get(_key(target))
-        return known if known is not None and known.page == page else _Read(page, _sections(target, page))
+        if isinstance(text, ScrapeError):
+            raise text
+        known = self._read.get(page)
+        return known if known is not None and known.text == text else _Read(text, _sections(page, text))
 
-    def _page(self, targets: Sequence[Target], found: Sequence[tuple[Target, Sequence[Section]]]) -> bytes:
+    def _render(self, targets: Sequence[Target], found: dict[Page, tuple[Section, ...]]) -> bytes:
         dropped = Family(
             "agent_scrape_dropped_series",
             "gauge",
@@ -93,35 +94,38 @@ class FleetMetrics:
         )
         about_agents = agent_families(
             targets,
-            up={target.agent_id for target, _ in found},
+            up={page.agent_id for page in found},
             states=self._states,
             desired_states=self._desired_states,
             now=self._clock.now(),
         )
+        agent_ids = [target.agent_id for target in targets]
         own = [*about_agents, dropped, *parse(generate_latest(self._registry).decode())]
-        families, counts = merge(own, [sections for _, sections in found], exclusive=_exclusive(own))
-        for (target, _), count in zip(found, counts, strict=True):
-            dropped.add(count, agent_id=target.agent_id, instance_id=target.instance_id or "")
+        own += [family for source in self._sources for family in source(agent_ids)]
+        families, counts = merge(own, list(found.values()), exclusive=_exclusive(own))
+        for page, count in zip(found, counts, strict=True):
+            dropped.add(count, agent_id=page.agent_id, instance_id=page.instance_id)
         return render(families)
 
-    def _report(self, failures: dict[str, Exception]) -> None:
+    def _report(self, failures: dict[Page, Exception]) -> None:
         """Once when it begins, not with every scrape."""
-        for agent_id in failures.keys() - self._failing:
-            tell = log.debug if isinstance(failures[agent_id], NoMetrics) else log.warning
-            tell("Agent's metrics cannot be read", agent_id=agent_id, reason=str(failures[agent_id]))
+        for page in failures.keys() - self._failing:
+            tell = log.debug if isinstance(failures[page], NoMetrics) else log.warning
+            tell(
+                "Agent's metrics cannot be read",
+                agent_id=page.agent_id,
+                instance_id=page.instance_id,
+                reason=str(failures[page]),
+            )
         self._failing = set(failures)
 
 
-def _key(target: Target) -> tuple[str, str | None]:
-    return target.agent_id, target.instance_id
-
-
-def _sections(target: Target, page: bytes) -> tuple[Section, ...]:
+def _sections(page: Page, text: bytes) -> tuple[Section, ...]:
     try:
-        text = page.decode()
+        decoded = text.decode()
     except UnicodeDecodeError:
         raise ExpositionError("its page is not UTF-8") from None
-    families = parse(text, {"agent_id": target.agent_id, "instance_id": target.instance_id or ""})
+    families = parse(decoded, {"agent_id": page.agent_id, "instance_id": page.instance_id})
     return tuple(family.section() for family in families)
 
 

@@ -1,4 +1,4 @@
-"""Reads the `/metrics` pages of many agents at once; what an agent answers, or fails to, costs the others nothing."""
+"""Reads the `/metrics` pages of many processes at once; what one answers, or fails to, costs the others nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from agent_service.http.client.answer import Answer, BrokenExchange
 from agent_service.http.client.connection import Connection
-from manager.telemetry.target import Target
+from manager.telemetry.target import Page
 
 MAX_PAGE_BYTES = 1024 * 1024
 MAX_CONCURRENT = 256
@@ -18,11 +18,11 @@ Connect = Callable[[str], Awaitable[Connection]]
 
 
 class ScrapeError(Exception):
-    """The page of one agent could not be had; the message says why."""
+    """A page could not be had; the message says why."""
 
 
 class NoMetrics(ScrapeError):
-    """The agent has no such page, which it need not have."""
+    """There is no such page, and need not be."""
 
 
 class Scraper:
@@ -36,20 +36,19 @@ class Scraper:
         self._timeout_seconds = timeout_seconds
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
 
-    async def scrape(self, targets: Iterable[Target]) -> list[bytes | ScrapeError]:
-        """Each target's page, in order, or why there is none."""
+    async def scrape(self, pages: Iterable[Page]) -> list[bytes | ScrapeError]:
+        """Each page, in order, or why there is none."""
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._page_or_error(target), name=f"scrape {target.agent_id}") for target in targets
+                group.create_task(self._text_or_error(page.service_url), name=f"scrape {page.instance_id}")
+                for page in pages
             ]
         return [task.result() for task in tasks]
 
-    async def _page_or_error(self, target: Target) -> bytes | ScrapeError:
-        if target.service_url is None:
-            return ScrapeError("it has no address")
+    async def _text_or_error(self, service_url: str) -> bytes | ScrapeError:
         try:
             async with self._slots, asyncio.timeout(self._timeout_seconds):
-                return await self._page(target.service_url)
+                return await self._text(service_url)
         except TimeoutError:
             return ScrapeError(f"it did not answer within {self._timeout_seconds:g} s")
         except OSError as error:
@@ -59,7 +58,7 @@ class Scraper:
         except ScrapeError as error:
             return error
 
-    async def _page(self, service_url: str) -> bytes:
+    async def _text(self, service_url: str) -> bytes:
         connection = await self._connect(service_url)
         try:
             return await _body(connection.begin(_head(service_url), b""))

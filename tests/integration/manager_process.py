@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import queue
-import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+
+from tests.integration.output_lines import OutputLines
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -55,7 +54,6 @@ class ManagerProcess:
         environment: dict[str, str] | None = None,
     ) -> None:
         self.directory = config.parent
-        self.output: list[str] = []
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MANAGER_TOKEN")}
         self.process = subprocess.Popen(
             [*command, "--config", str(config), "--port", "0", *arguments],
@@ -67,10 +65,10 @@ class ManagerProcess:
             env={**inherited, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "200", **(environment or {})},
             start_new_session=True,
         )
-        self._lines: queue.Queue[str | None] = queue.Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self.url = self._find_url()
+        assert self.process.stdout is not None
+        self._lines = OutputLines(self.process.stdout)
+        self.output = self._lines.all
+        self.url = self._lines.find(r"agent-manager \S+ at (http://\S+?),", seconds=DEADLINE_SECONDS)
         token = (environment or {}).get("MANAGER_TOKEN")
         headers = {"X-Manager-Token": token} if token else {}
         self.http = httpx.Client(base_url=self.url, headers=headers, timeout=DEADLINE_SECONDS, trust_env=False)
@@ -135,7 +133,7 @@ class ManagerProcess:
     def wait(self) -> int:
         """Its exit status, once it ends by itself."""
         status = self.process.wait(DEADLINE_SECONDS)
-        self._reader.join(DEADLINE_SECONDS)
+        self._lines.join(DEADLINE_SECONDS)
         self.http.close()
         return status
 
@@ -150,9 +148,7 @@ class ManagerProcess:
                 self.process.kill()
         self.process.wait()
         self.http.close()
-        if self.process.stdout is not None:
-            self._reader.join(DEADLINE_SECONDS)
-            self.process.stdout.close()
+        self._lines.close(DEADLINE_SECONDS)
 
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, self.output
@@ -160,21 +156,6 @@ class ManagerProcess:
             return self.http.get("/ready").status_code == 200
         except httpx.TransportError:
             return False
-
-    def _find_url(self) -> str:
-        while True:
-            line = self._lines.get(timeout=DEADLINE_SECONDS)
-            assert line is not None, f"the manager ended: {self.output}"
-            found = re.search(r"agent-manager \S+ at (http://\S+?),", line)
-            if found:
-                return found[1]
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.output.append(line.rstrip("\n"))
-            self._lines.put(line)
-        self._lines.put(None)
 
 
 @contextmanager

@@ -43,10 +43,10 @@ def rendered() -> bytes:
     metrics.observe_request(method="GET", route="/metrics", status=200, seconds=0.01)
     targets = [target("planner"), target("executor"), target("foreign"), target("broken"), target("gone")]
     pages = {
-        "planner": adapter_page(),
-        "executor": adapter_page(),
-        "foreign": foreign_page(),
-        "broken": b'agent_task_running{a="\\t"} 1e999\n',
+        "planner-1": adapter_page(),
+        "executor-1": adapter_page(),
+        "foreign-1": foreign_page(),
+        "broken-1": b'agent_task_running{a="\\t"} 1e999\n',
     }
     return asyncio.run(fleet_metrics(targets, pages, metrics=metrics).render())
 

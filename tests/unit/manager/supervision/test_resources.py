@@ -18,6 +18,8 @@ class FakePsutil:
     """Processes by pid with their CPU and memory; one that is not there is gone."""
 
     Error = psutil.Error
+    AccessDenied = psutil.AccessDenied
+    open_fds: int | None = 7
 
     def __init__(self, **usage: tuple[float, int]) -> None:
         self.usage = {int(pid[1:]): values for pid, values in usage.items()}
@@ -27,8 +29,15 @@ class FakePsutil:
         return SimpleNamespace(
             oneshot=nullcontext,
             cpu_percent=lambda: self._check(pid)[0],
+            cpu_times=lambda: SimpleNamespace(user=1.5, system=0.25),
             memory_info=lambda: SimpleNamespace(rss=self._check(pid)[1]),
+            num_fds=lambda: self._files(pid),
         )
+
+    def _files(self, pid: int) -> int:
+        if self.open_fds is None:
+            raise psutil.AccessDenied(pid)
+        return self.open_fds
 
     def _check(self, pid: int) -> tuple[float, int]:
         if pid not in self.usage:
@@ -70,10 +79,10 @@ def test_the_newest_sample_is_kept_and_renewed(sampling: Callable[..., None]) ->
 
     async def scenario(sampler: ResourceSampler) -> None:
         await asyncio.sleep(1)
-        assert sampler.usage(7) == Usage(12.5, 1024)
+        assert sampler.usage(7) == Usage(12.5, 1024, cpu_seconds=1.75, open_fds=7)
         fake.usage[7] = (50.0, 2048)
         await asyncio.sleep(5)
-        assert sampler.usage(7) == Usage(50.0, 2048)
+        assert sampler.usage(7) == Usage(50.0, 2048, cpu_seconds=1.75, open_fds=7)
 
     sampling(fake, [7], scenario)
 
@@ -86,7 +95,7 @@ def test_a_process_that_is_gone_costs_its_own_sample_only(sampling: Callable[...
         del fake.usage[7]
         await asyncio.sleep(5)
         assert sampler.usage(7) is None
-        assert sampler.usage(8) == Usage(2.0, 2)
+        assert sampler.usage(8) == Usage(2.0, 2, cpu_seconds=1.75, open_fds=7)
 
     sampling(fake, [7, 8], scenario)
 
@@ -103,3 +112,14 @@ def test_only_the_pids_of_the_moment_are_sampled(sampling: Callable[..., None]) 
         assert sampler.usage(8) is not None
 
     sampling(fake, pids, scenario)
+
+
+def test_files_that_may_not_be_counted_leave_the_rest_of_the_sample(sampling: Callable[..., None]) -> None:
+    fake = FakePsutil(p7=(1.0, 1))
+    fake.open_fds = None
+
+    async def scenario(sampler: ResourceSampler) -> None:
+        await asyncio.sleep(1)
+        assert sampler.usage(7) == Usage(1.0, 1, cpu_seconds=1.75, open_fds=None)
+
+    sampling(fake, [7], scenario)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from errno import ECONNREFUSED
 from urllib.parse import urlsplit
@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from manager.telemetry.manager_metrics import ManagerMetrics
-from manager.telemetry.metrics import FleetMetrics
-from manager.telemetry.target import Target
+from manager.telemetry.metrics import FleetMetrics, Source
+from manager.telemetry.target import InstanceUsage, Page, Target
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 STATES = ("running", "paused", "stopped")
@@ -29,19 +29,24 @@ class FixedClock:
         return self.seconds
 
 
-def target(agent_id: str, **changes: object) -> Target:
+def target(agent_id: str, *instances: str, **changes: object) -> Target:
+    """An agent whose processes, `{agent_id}-1` if none is named, answer at hosts that are called as they are."""
     values: dict[str, object] = {
         "agent_id": agent_id,
-        "instance_id": f"{agent_id}-1",
-        "service_url": f"http://{agent_id}:1/",
         "state": "running",
         "desired_state": "running",
         "ready": True,
         "restarts": 2,
         "in_flight": 1,
+        "queued": 0,
+        "is_answering": True,
         "cpu_percent": 150.0,
         "rss_bytes": 1024,
         "last_heartbeat_at": NOW - timedelta(seconds=1.5),
+        "wanted_instances": 1,
+        "ready_instances": 1,
+        "pages": tuple(Page(agent_id, each, f"http://{each}:1") for each in instances or (f"{agent_id}-1",)),
+        "usage": tuple(InstanceUsage(each, 2.5, 7) for each in instances or (f"{agent_id}-1",)),
     }
     return Target(**(values | changes))  # type: ignore[arg-type]
 
@@ -84,9 +89,10 @@ def fleet_metrics(
     answers: Mapping[str, bytes] | Callable[[httpx.Request], httpx.Response],
     *,
     metrics: ManagerMetrics | None = None,
+    sources: Sequence[Source] = (),
     timeout_seconds: float = 2.0,
 ) -> FleetMetrics:
-    """`answers`: host → the page it answers; a host that is not in it refuses the connection."""
+    """`answers`: host (as `target` calls it) → the page it answers; one that is not in it refuses the connection."""
 
     async def connect(url: str) -> PlayedConnection:
         host = urlsplit(url).hostname
@@ -101,5 +107,6 @@ def fleet_metrics(
         registry=(metrics or ManagerMetrics(version="1.2.3")).registry,
         connect=connect,  # type: ignore[arg-type]
         clock=FixedClock(),
+        sources=sources,
         timeout_seconds=timeout_seconds,
     )

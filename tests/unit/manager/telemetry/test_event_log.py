@@ -39,6 +39,7 @@ def test_an_event_is_one_line_with_its_facts() -> None:
         (EventKind.DRAIN_TIMED_OUT, {}, "warning"),
         (EventKind.START_FAILED, {}, "warning"),
         (EventKind.CONFIG_REJECTED, {}, "warning"),
+        (EventKind.WEBHOOK_FAILED, {}, "warning"),
         (EventKind.STATE_DIRECTORY_LOST, {}, "error"),
         (EventKind.CONFIG_RELOADED, {}, "info"),
         (EventKind.INSTANCE_EXITED, {"code": None, "signal": 9, "expected": True}, "warning"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 
 import httpx
 import pytest
@@ -23,7 +23,7 @@ def lines(page: bytes) -> set[str]:
 
 
 def test_every_agents_series_carry_agent_and_instance() -> None:
-    page = asyncio.run(fleet_metrics([target("a"), target("b")], {"a": PAGE, "b": PAGE}).render())
+    page = asyncio.run(fleet_metrics([target("a"), target("b")], {"a-1": PAGE, "b-1": PAGE}).render())
     assert {
         'x{agent_id="a",instance_id="a-1"} 1',
         'x{agent_id="b",instance_id="b-1"} 1',
@@ -33,7 +33,7 @@ def test_every_agents_series_carry_agent_and_instance() -> None:
 
 
 def test_what_the_manager_knows_of_an_agent() -> None:
-    page = asyncio.run(fleet_metrics([target("a", state="paused")], {"a": PAGE}).render())
+    page = asyncio.run(fleet_metrics([target("a", state="paused")], {"a-1": PAGE}).render())
     assert {
         'agent_state{agent_id="a",state="running"} 0',
         'agent_state{agent_id="a",state="paused"} 1',
@@ -52,31 +52,65 @@ def test_what_the_manager_knows_of_an_agent() -> None:
 
 
 def test_what_is_not_known_is_not_there_rather_than_zero() -> None:
-    idle = target(
-        "a",
-        instance_id=None,
-        service_url=None,
-        cpu_percent=None,
-        rss_bytes=None,
-        last_heartbeat_at=None,
-        ready=False,
-    )
+    idle = target("a", pages=(), usage=(), cpu_percent=None, rss_bytes=None, last_heartbeat_at=None, ready=False)
     page = asyncio.run(fleet_metrics([idle], {}).render()).decode()
     assert 'agent_up{agent_id="a"} 0' in page and 'agent_ready{agent_id="a"} 0' in page
-    for name in ("agent_cpu_ratio", "agent_resident_memory_bytes", "agent_last_heartbeat_age_seconds"):
-        assert name not in page
+    for name in ("cpu_ratio", "cpu_seconds_total", "resident_memory_bytes", "open_fds", "last_heartbeat_age_seconds"):
+        assert f"agent_{name}" not in page
 
 
-def test_two_instances_of_an_agent_are_one_agent() -> None:
-    both = [target("a"), target("b"), target("a", instance_id="a-2", service_url="http://a2:1")]
-    page = asyncio.run(fleet_metrics(both, {"a2": PAGE, "b": PAGE}).render())
+def test_two_instances_of_an_agent_are_one_agent_whose_pages_stay_apart() -> None:
+    both = [target("a", "a-1", "a-2", ready_instances=2), target("b")]
+    page = asyncio.run(fleet_metrics(both, {"a-1": PAGE, "a-2": PAGE, "b-1": PAGE}).render())
     assert {
         'agent_up{agent_id="a"} 1',
-        'agent_in_flight{agent_id="a"} 2',
-        'agent_resident_memory_bytes{agent_id="a"} 2048',
-        'agent_restarts_total{agent_id="a"} 2',
+        'agent_instances_ready{agent_id="a"} 2',
+        'agent_open_fds{agent_id="a"} 14',
+        'agent_cpu_seconds_total{agent_id="a",instance_id="a-1"} 2.5',
+        'agent_cpu_seconds_total{agent_id="a",instance_id="a-2"} 2.5',
+        'x{agent_id="a",instance_id="a-1"} 1',
         'x{agent_id="a",instance_id="a-2"} 1',
     } <= lines(page)
+
+
+def test_an_agent_is_up_while_the_page_of_one_of_its_processes_can_be_read() -> None:
+    page = asyncio.run(fleet_metrics([target("a", "a-1", "a-2")], {"a-2": PAGE}).render())
+    assert {'agent_up{agent_id="a"} 1', 'x{agent_id="a",instance_id="a-2"} 1'} <= lines(page)
+    assert b'x{agent_id="a",instance_id="a-1"}' not in page
+
+
+def test_a_process_that_has_gone_leaves_nothing_behind_and_its_successor_is_counted_for_itself() -> None:
+    targets = [target("a", "old")]
+    metrics = fleet_metrics(targets, {"old": PAGE.replace(b"x 1", b"x 9"), "new": PAGE})
+
+    async def scenario() -> tuple[bytes, bytes]:
+        before = await metrics.render()
+        targets[0] = target("a", "new")
+        return before, await metrics.render()
+
+    before, after = asyncio.run(scenario())
+    assert 'x{agent_id="a",instance_id="old"} 9' in lines(before)
+    assert 'x{agent_id="a",instance_id="new"} 1' in lines(after)
+    assert b'instance_id="old"' not in after
+
+
+def test_a_sidecar_has_no_page_to_be_up() -> None:
+    page = asyncio.run(fleet_metrics([target("tool", is_sidecar=True, pages=())], {}).render())
+    assert 'agent_ready{agent_id="tool"} 1' in lines(page)
+    assert b"agent_up{" not in page
+
+
+def test_what_others_count_of_the_agents_stands_on_the_page_too() -> None:
+    def counted(agent_ids: Collection[str]) -> list[Family]:
+        family = Family("agent_exits_total", "counter", "Ends.")
+        for agent_id in agent_ids:
+            family.add(3, agent_id=agent_id)
+        return [family]
+
+    lies = PAGE + b"# TYPE agent_exits_total counter\nagent_exits_total 99\n"
+    page = asyncio.run(fleet_metrics([target("a"), target("b")], {"a-1": lies}, sources=[counted]).render())
+    assert {'agent_exits_total{agent_id="a"} 3', 'agent_exits_total{agent_id="b"} 3'} <= lines(page)
+    assert b'agent_exits_total{agent_id="a",instance_id' not in page
 
 
 @pytest.mark.parametrize(
@@ -94,7 +128,7 @@ def test_two_instances_of_an_agent_are_one_agent() -> None:
 )
 def test_a_page_that_cannot_be_read_costs_its_agent_up_and_nothing_else(answer: httpx.Response | None) -> None:
     def answers(request: httpx.Request) -> httpx.Response:
-        if request.url.host == "good":
+        if request.url.host == "good-1":
             return httpx.Response(200, content=PAGE)
         if answer is None:
             raise BrokenExchange("it closed the connection before it answered")
@@ -180,7 +214,7 @@ def test_an_agent_cannot_speak_for_the_manager_or_for_another_agent() -> None:
         b'manager_build_info{version="9"} 1\n'
         b'# TYPE x gauge\nx{agent_id="good",instance_id="good-1"} 99\n'
     )
-    page = asyncio.run(fleet_metrics([target("bad"), target("good")], {"bad": lies, "good": PAGE}).render())
+    page = asyncio.run(fleet_metrics([target("bad"), target("good")], {"bad-1": lies, "good-1": PAGE}).render())
     assert {
         'agent_up{agent_id="good"} 1',
         'x{agent_id="good",instance_id="good-1"} 1',
@@ -198,7 +232,7 @@ def test_a_page_that_stays_as_it_is_is_not_read_again_and_one_that_changes_is(mo
         return parse(page, labels)
 
     monkeypatch.setattr(metrics_module, "parse", noted)
-    pages = {"a": PAGE, "b": PAGE}
+    pages = {"a-1": PAGE, "b-1": PAGE, "b-2": PAGE}
     targets = [target("a"), target("b")]
     metrics = fleet_metrics(targets, pages)
 
@@ -211,10 +245,10 @@ def test_a_page_that_stays_as_it_is_is_not_read_again_and_one_that_changes_is(mo
         assert read == ["a", "a-1", "b", "b-1"]
         assert 'x{agent_id="a",instance_id="a-1"} 1' in await rendered()
         assert read == []
-        pages["a"] = PAGE.replace(b"x 1", b"x 2")
+        pages["a-1"] = PAGE.replace(b"x 1", b"x 2")
         assert 'x{agent_id="a",instance_id="a-1"} 2' in await rendered()
         assert read == ["a", "a-1"]
-        targets[1] = target("b", instance_id="b-2")
+        targets[1] = target("b", "b-2")
         assert 'x{agent_id="b",instance_id="b-2"} 1' in await rendered()
         assert read == ["b", "b-2"]
 
@@ -229,7 +263,7 @@ def test_a_fleet_of_200_costs_little_cpu() -> None:
     buckets = "".join(f'd_seconds_bucket{{le="{number}"}} 1\n' for number in range(40))
     body = f"# HELP d_seconds Help.\n# TYPE d_seconds histogram\n{buckets}d_seconds_count 1\nd_seconds_sum 1\n"
     targets = [target(f"a{number:03}") for number in range(200)]
-    metrics = fleet_metrics(targets, {one.agent_id: body.encode() for one in targets})
+    metrics = fleet_metrics(targets, {f"{one.agent_id}-1": body.encode() for one in targets})
 
     async def cheapest_of_three() -> float:
         costs = []

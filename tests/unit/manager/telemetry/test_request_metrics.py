@@ -29,6 +29,7 @@ class Served:
             routes=[
                 Route("/agents/{agent_id}", self.agent, methods=["GET", "POST"]),
                 Route("/stream", self.stream),
+                Route("/events/{agent_id}", self.events),
                 Route("/fails", self.fails),
             ],
             middleware=[Middleware(RequestMetrics, metrics=self.metrics, clock=self.clock, log=self.lines.append)],
@@ -46,6 +47,14 @@ class Served:
 
         return StreamingResponse(chunks())  # type: ignore[arg-type]
 
+    async def events(self, request: Request) -> Response:
+        async def chunks() -> object:
+            yield self.streams().encode()
+            if request.path_params["agent_id"] == "broken":
+                raise ValueError("broken")
+
+        return StreamingResponse(chunks(), media_type="text/event-stream")  # type: ignore[arg-type]
+
     async def fails(self, request: Request) -> Response:
         raise ValueError("broken")
 
@@ -56,6 +65,10 @@ class Served:
                 return await client.request(method, path)
 
         return asyncio.run(answered())
+
+    def streams(self) -> str:
+        """The lines of those that are open."""
+        return "".join(line for line in self.counted().splitlines(True) if line.startswith("manager_open_streams{"))
 
     def counted(self) -> str:
         return generate_latest(self.metrics.registry).decode()
@@ -89,6 +102,22 @@ def test_the_duration_of_a_stream_ends_where_its_answer_begins() -> None:
     served = Served()
     assert served.request("GET", "/stream").text == "ab"
     assert 'duration_seconds_sum{method="GET",route="/stream"} 0.0' in served.counted()
+
+
+def test_a_stream_of_events_is_open_until_it_ends_and_others_are_none() -> None:
+    served = Served()
+    open_one = 'manager_open_streams{route="/events/{agent_id}"} 1.0\n'
+    assert served.request("GET", "/events/a").text == open_one
+    assert served.streams() == open_one.replace("1.0", "0.0")
+    served.request("GET", "/stream")
+    assert "/stream" not in served.streams()
+
+
+def test_a_stream_that_breaks_off_is_not_open_any_more() -> None:
+    served = Served()
+    with pytest.raises(ValueError, match="broken"):
+        served.request("GET", "/events/broken")
+    assert served.streams() == 'manager_open_streams{route="/events/{agent_id}"} 0.0\n'
 
 
 def test_an_exception_counts_as_500_and_goes_on() -> None:
