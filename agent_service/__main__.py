@@ -17,6 +17,7 @@ import structlog
 from agent_service import contract
 from agent_service.errors import AdapterError, ConfigError, EntryPointError, PortInUse
 from agent_service.http.sockets import inherited
+from agent_service.known_secrets import known_secrets
 from agent_service.launch import Launch, read_launch
 from agent_service.lifecycle import Ending
 from agent_service.logs import LogReader, configure_logging
@@ -33,10 +34,11 @@ def main(public: socket.socket | None = None) -> NoReturn:
         sys.path.insert(0, directory)
     try:
         launch = _launch(sys.argv[1:])
-        read_log = _open_log(launch)
+        secrets = known_secrets(os.environ, launch.spec.definition, (launch.token, launch.token_previous))
+        read_log = _open_log(launch, secrets)
         if public is None and launch.listen_fd is not None:
             public = inherited(launch.listen_fd)
-        ended = serve(launch, read_log, public)
+        ended = serve(launch, read_log, public, secrets)
         if ended.ending is Ending.RESTART and not launch.managed:
             _restart(launch, ended, directory)
     except KeyboardInterrupt:
@@ -64,11 +66,10 @@ def _launch(argv: Sequence[str]) -> Launch:
         raise
 
 
-def _open_log(launch: Launch) -> LogReader:
-    secrets = [token for token in (launch.token, launch.token_previous) if token]
+def _open_log(launch: Launch, secrets: Sequence[str]) -> LogReader:
     configure = partial(configure_logging, agent_id=launch.spec.id, instance_id=launch.instance_id, secrets=secrets)
     try:
-        return configure(log_file=launch.log_file, copy=not launch.managed)
+        return configure(log_file=launch.log_file, copy=not launch.managed, limits=launch.log_limits)
     except OSError as error:
         configure()
         raise ConfigError(

@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from agent_service.answers import Answers, NamedCalls, Recall
 from agent_service.contract import AgentSpec
 from agent_service.definition_endpoints import DefinitionEndpoints
 from agent_service.endpoints import Endpoints
@@ -20,7 +21,10 @@ from agent_service.logs import LogReader
 from agent_service.manager_address import ManagerAddress
 from agent_service.problems import Problems
 from agent_service.runtimes.protocol import DefinedRuntime, Runtime
+from agent_service.stack_endpoint import StackEndpoint
 from agent_service.tasks import Tasks
+from agent_service.tracing.endpoints import TracingEndpoints
+from agent_service.tracing.port import NoTracing, TaskTracing
 
 
 def build_app(
@@ -36,6 +40,7 @@ def build_app(
     tokens: Collection[str] = (),
     bound_host: str = "127.0.0.1",
     public_port: int | None = None,
+    tracing: TaskTracing | None = None,
 ) -> Starlette:
     """The adapter's HTTP service. Opening and closing the runtime is the caller's, as is the drain.
 
@@ -58,8 +63,12 @@ def build_app(
     if isinstance(runtime, DefinedRuntime):
         for collector in runtime.collectors:
             tasks.metrics.registry.register(collector)
-    execute = Execute(spec, runtime, tasks, problems, public_port)
+    tracing = tracing or NoTracing()
+    traces = TracingEndpoints(tracing)
+    execute = Execute(spec, runtime, tasks, problems, public_port, tracing)
+    answers = Answers()
     guarded = [Middleware(TokenGuard, tokens=tokens, problems=problems)]
+    named = [*guarded, Middleware(NamedCalls, answers=answers, problems=problems)]
     app = Starlette(
         routes=[
             Route("/health", endpoints.health),
@@ -69,11 +78,16 @@ def build_app(
             Route("/logs", endpoints.logs, middleware=guarded),
             Route("/action", endpoints.action, methods=["POST"], middleware=guarded),
             Route("/manager", endpoints.manager, methods=["PUT"], middleware=guarded),
+            Route("/tracing", traces.show, middleware=guarded),
+            Route("/tracing", traces.change, methods=["PUT"], middleware=guarded),
+            Route("/tracing", traces.reset, methods=["DELETE"], middleware=guarded),
+            Route("/stacks", StackEndpoint(tasks, instance_id).stacks, middleware=guarded),
             Route("/reload", definitions.reload, methods=["POST"], middleware=guarded),
             Route("/threads", definitions.threads, middleware=guarded),
             Route("/threads/{thread_id}", definitions.thread, middleware=guarded),
             Route("/threads/{thread_id}", definitions.forget_thread, methods=["DELETE"], middleware=guarded),
-            Route("/execute", execute.endpoint, methods=["POST"], middleware=guarded),
+            Route("/answers/{name}", Recall(answers, problems).endpoint, middleware=guarded),
+            Route("/execute", execute.endpoint, methods=["POST"], middleware=named),
         ],
         middleware=[
             Middleware(Parting, is_parting=lambda scope: lifecycle.handing_over and arrived_at(scope, public_port)),

@@ -14,13 +14,18 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from agent_service.definition import AgentDefinition
+from agent_service.definition import AgentDefinition, Tracing
 
 CONTRACT_VERSION = "1.0"
 TOKEN_HEADER = "X-Manager-Token"
 REQUEST_ID_HEADER = "X-Request-ID"
 TASK_ID_HEADER = "X-Task-ID"
 """On an error: the task had begun, so what it does may have been done in part."""
+CALL_HEADER = "X-Manager-Call"
+"""From the manager: the name of a call with an Idempotency-Key, 64 hexadecimal digits, and how long it may take, as in
+`<name>;timeout=600`. On an answer that is told once more its name; on a 404 `CALL_NOT_BEGUN`, where that is certain.
+"""
+CALL_NOT_BEGUN = "not-begun"
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 EVENT_STREAM_MEDIA_TYPE = "text/event-stream"
 
@@ -31,6 +36,9 @@ ENV_HOST = "AGENT_HOST"
 ENV_PORT = "AGENT_PORT"
 ENV_MANAGER_URL = "AGENT_MANAGER_URL"
 ENV_LOG_FILE = "AGENT_LOG_FILE"
+ENV_LOG_MAX_BYTES = "AGENT_LOG_MAX_BYTES"
+ENV_LOG_MAX_FILES = "AGENT_LOG_MAX_FILES"
+ENV_SECRETS = "AGENT_SECRETS"
 ENV_INITIAL_STATUS = "AGENT_INITIAL_STATUS"
 ENV_LISTEN_FD = "AGENT_LISTEN_FD"
 ENV_SPEC = "AGENT_SPEC"
@@ -155,6 +163,8 @@ class RegistrationAnswer(WireModel):
 
     heartbeat_interval_seconds: float
     heartbeat_ttl_seconds: float
+    tracing: Tracing | None = None
+    """What a person has set for the agent while the manager runs; None: as its definition says."""
 
 
 class CurrentTask(WireModel):
@@ -221,12 +231,42 @@ class ModelSummary(WireModel):
     base_url: str | None = None
 
 
+class ToolServerState(StrEnum):
+    """`connecting`: for the first time, or at once after a loss, with the tools still offered. `unavailable`: the last
+    attempt failed, the tools are absent, and the next attempt comes by itself.
+    """
+
+    CONNECTING = "connecting"
+    READY = "ready"
+    UNAVAILABLE = "unavailable"
+
+
+class ToolServerHealth(WireModel):
+    """How one MCP server of an agent is. `since`: when the state began. `tools`: how many the agent may use.
+
+    `ping_ms`: how long it took to answer the newest ping. `warnings`: what is wrong with its tools.
+    """
+
+    name: str
+    transport: Literal["http", "stdio", "sse"]
+    fail_mode: Literal["open", "closed"] = "open"
+    state: ToolServerState
+    tools: int
+    last_error: str | None
+    since: Timestamp
+    ping_ms: float | None
+    reconnects: int
+    calls_total: int
+    calls_failed: int
+    warnings: list[str]
+
+
 class DefinitionSummary(WireModel):
     """What an agent from data is made of now. `revision`: how often it was reloaded. `servers`: their health."""
 
     model: ModelSummary
     memory: str
-    servers: list[dict[str, Any]]
+    servers: list[ToolServerHealth]
     structured_output: bool
     guardrails: bool
     revision: int
@@ -270,6 +310,15 @@ class Thread(ThreadEntry):
 
     unfinished: bool
     messages: list[dict[str, Any]]
+
+
+class TracingState(WireModel):
+    """Answer of the adapter's `/tracing`. `exporting`: traces have an endpoint; `overridden`: set while it runs."""
+
+    exporting: bool
+    enabled: bool
+    sample_rate: float
+    overridden: bool
 
 
 class ExecuteRequest(WireModel):

@@ -57,10 +57,22 @@ class NoSuchThread(Refusal):
     status = 404
 
 
+class UnknownCall(Refusal):
+    """No call of that name is known."""
+
+    status = 404
+
+
 class StateConflict(Refusal):
     """The lifecycle does not allow this now."""
 
     status = 409
+
+
+class AnswerGone(Refusal):
+    """The call was run, and its answer cannot be told once more."""
+
+    status = 410
 
 
 class BodyTooLarge(Refusal):

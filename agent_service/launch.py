@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails, from_json
+from pydantic_core import from_json
 
 from agent_service import contract
 from agent_service.contract import AdapterStatus, AgentSpec, InstanceId, ServiceUrl
-from agent_service.definition import complaint
 from agent_service.errors import ConfigError
+from agent_service.issues import issues_of, keys_of, unknown_keys
+from agent_service.log_files import LogLimits
+from agent_service.tracing.settings import TracingSettings, read_tracing
 
 LOOPBACK = "127.0.0.1"
+DEFAULT_LOG_LIMITS = LogLimits(max_bytes=64 * 1024**2, max_files=5)
 
 _SERVICE_URL: TypeAdapter[str] = TypeAdapter(ServiceUrl)
 _INSTANCE_ID: TypeAdapter[str] = TypeAdapter(InstanceId)
@@ -59,6 +62,10 @@ class Launch:
     listen_fd: int | None = None
     token: str | None = field(default=None, repr=False)
     token_previous: str | None = field(default=None, repr=False)
+    log_limits: LogLimits = DEFAULT_LOG_LIMITS
+    tracing: TracingSettings | None = None
+    tracing_trouble: str = ""
+    """Why there are no traces though the environment asks for them; the agent serves all the same."""
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -102,6 +109,8 @@ def read_launch(argv: Sequence[str], environ: Mapping[str, str]) -> Launch:
         listen_fd=_listen_fd(environ.get(contract.ENV_LISTEN_FD)),
         token=environ.get(contract.ENV_TOKEN) or None,
         token_previous=environ.get(contract.ENV_TOKEN_PREVIOUS) or None,
+        log_limits=_log_limits(environ),
+        **_tracing(environ),
     )
     _refuse_open_door(launch)
     return launch
@@ -192,20 +201,13 @@ def _read(name: str, path: Path) -> bytes:
 
 
 def _spec(value: Mapping[str, Any]) -> AgentSpec:
+    keys = {name: key for key, name in keys_of(AgentSpec).items()}
+    spec = {"name": value.get("id"), **{keys.get(name, name): member for name, member in value.items()}}
     try:
-        return AgentSpec.model_validate({"name": value.get("id"), **value})
+        return AgentSpec.model_validate(spec)
     except ValidationError as error:
-        raise ConfigError(f"The agent's spec is wrong: {_sentence(error)}.") from error
-
-
-def _sentence(error: ValidationError) -> str:
-    return "; ".join(map(_part, error.errors(include_url=False)))
-
-
-def _part(item: ErrorDetails) -> str:
-    if item["loc"][:1] == ("definition",):
-        return complaint(item)
-    return f"{'.'.join(map(str, item['loc'])) or 'value'}: {item['msg']}, found {item['input']!r:.100}"
+        issues = [*unknown_keys(AgentSpec, spec, ""), *issues_of(error, AgentSpec, "")]
+        raise ConfigError(f"The agent's spec is wrong: {'; '.join(map(str, issues))}.") from error
 
 
 def _check(kind: TypeAdapter[str], value: str, name: str) -> None:
@@ -226,6 +228,28 @@ def _instance_id(spec: AgentSpec, environ: Mapping[str, str]) -> str:
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65_535):
         raise ConfigError(f"The port {text!r} is not a whole number from 0 to 65535; 0 lets the system pick one.")
+    return int(text)
+
+
+def _log_limits(environ: Mapping[str, str]) -> LogLimits:
+    return LogLimits(
+        max_bytes=_whole(environ, contract.ENV_LOG_MAX_BYTES, DEFAULT_LOG_LIMITS.max_bytes),
+        max_files=max(2, _whole(environ, contract.ENV_LOG_MAX_FILES, DEFAULT_LOG_LIMITS.max_files)),
+    )
+
+
+def _tracing(environ: Mapping[str, str]) -> dict[str, Any]:
+    # These variables are not ours alone: what the agent's own code makes of them may be right.
+    try:
+        return {"tracing": read_tracing(environ)}
+    except ConfigError as error:
+        return {"tracing_trouble": str(error)}
+
+
+def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name) or str(default)
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) > 0):
+        raise ConfigError(f"{name} is {text[:40]!r}; set it to a whole number from 1 on.")
     return int(text)
 
 

@@ -60,6 +60,7 @@ class ManagerClient:
         registration: Registration,
         report: Callable[[], StatusReport],
         activity: Notice,
+        registered: Callable[[RegistrationAnswer], None] = lambda _: None,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
@@ -70,6 +71,7 @@ class ManagerClient:
         self._registration = registration
         self._report = report
         self._activity = activity
+        self._on_registered = registered
         self._sleep = sleep
         self._jitter = jitter
         self._monotonic = monotonic
@@ -114,6 +116,7 @@ class ManagerClient:
             await self._sleep(self._backoff(attempt))
             attempt += 1
         self._registered = True
+        self._on_registered(answer)
         self._recovered()
         log.info("Registered with the manager", heartbeat_interval_seconds=answer.heartbeat_interval_seconds)
         return max(SHORTEST_INTERVAL_SECONDS, answer.heartbeat_interval_seconds)
@@ -198,15 +201,16 @@ async def kept_registered(
     registration: Registration,
     report: Callable[[], StatusReport],
     activity: Notice,
+    registered: Callable[[RegistrationAnswer], None] = lambda _: None,
 ) -> AsyncIterator[None]:
     """While inside, the instance is registered and its heart beats; on leaving it is unregistered.
 
-    `address` has one.
+    `address` has one. `registered` is told what a manager answers to each registration.
     """
     assert address.url is not None
     headers = {"Content-Type": "application/json", **({TOKEN_HEADER: token} if token else {})}
     http = KeptConnection(Connector().connect, headers)
-    client = ManagerClient(http, address, registration, report, activity)
+    client = ManagerClient(http, address, registration, report, activity, registered)
     beating = asyncio.create_task(client.run(), name="manager client")
     try:
         yield

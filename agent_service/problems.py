@@ -16,7 +16,7 @@ from agent_service.lifecycle import Lifecycle
 
 _DETAILS = {
     404: "There is no such address here; see /health, /info, /status, /execute, /action, /logs, /metrics, "
-    "/reload and /threads.",
+    "/reload, /threads and /tracing.",
     405: "This address does not take {method}; the Allow header names what it takes.",
 }
 

@@ -19,7 +19,7 @@ from agent_service.contract import (
     ReloadRequest,
     StatusReport,
 )
-from agent_service.definition import AgentDefinition
+from agent_service.definition import AgentDefinition, Tracing
 from manager.errors import AdapterDied, AdapterTimeout
 
 CONTROL_TIMEOUT_SECONDS = 5.0
@@ -75,6 +75,13 @@ class AdapterClient:
         body = ReloadRequest(definition=definition)
         answer = await self._call("POST", f"{service_url}/reload", json=body.model_dump(mode="json"))
         return bool(_object(answer).get("changed"))
+
+    async def set_tracing(self, service_url: str, policy: Tracing | None) -> None:
+        """Tell the adapter what to trace of what comes to it directly; None: as its definition says."""
+        if policy is None:
+            await self._call("DELETE", f"{service_url}/tracing")
+        else:
+            await self._call("PUT", f"{service_url}/tracing", json=policy.model_dump(mode="json"))
 
     async def probe(self, url: str, *, timeout_seconds: float) -> None:
         """Ask what is no adapter of ours, and gets no token, whether it is well: any status below 400 says so."""

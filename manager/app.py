@@ -14,12 +14,15 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Scope
 
+from agent_service.definition import Tracing
 from agent_service.http.client.connector import Connector
 from agent_service.http.guards import HostGuard, RequestIds, TokenGuard
 from agent_service.http.listeners import PublicListeners
+from agent_service.log_files import LogLimits
 from manager.adapter_client import AdapterClient
 from manager.api.agents import Agents
 from manager.api.config import ConfigEndpoints
+from manager.api.event_query import read_filter
 from manager.api.events import Events
 from manager.api.execute import Execute
 from manager.api.logs import Logs
@@ -28,28 +31,36 @@ from manager.api.openapi import document
 from manager.api.operation import Operation, routes_of
 from manager.api.problem import Problems, status_of
 from manager.api.registration import RegistrationEndpoints
+from manager.api.series import SeriesEndpoints
 from manager.api.shortcut import Shortcut
+from manager.api.stacks import Stacks
+from manager.api.targets import Targets
 from manager.api.threads import Threads
+from manager.api.tracing import TracingEndpoints
+from manager.api.webhooks import WebhookEndpoints
 from manager.clock import SystemClock
-from manager.events import EventBus
+from manager.events import Event, EventBus, EventKind
 from manager.forwarding.forwarder import Forwarder
 from manager.forwarding.idempotency import Idempotency, KeyLimits
 from manager.forwarding.pool import Pool
 from manager.hangup import ACTOR as HANGUP
 from manager.hangup import reload_on_hangup
-from manager.registry.circuit import CircuitState
+from manager.notifications.metrics import WebhookMetrics
+from manager.notifications.notifier import Notifier
+from manager.notifications.sender import Sender
 from manager.registry.cleaner import clean
 from manager.registry.registry import Registry
 from manager.registry.routing import Router
 from manager.settings import Secrets
 from manager.specs.fleet_config import FleetConfig
 from manager.store.directory_watch import watch_state_directory
-from manager.store.history import EventHistory, next_event_id
+from manager.store.history import EventHistory, Retention, next_event_id
 from manager.store.store import Store
 from manager.supervision.config_watch import watch
 from manager.supervision.exec_spawner import ExecSpawner
 from manager.supervision.fleet import Fleet
 from manager.supervision.fork_spawner import ForkSpawner
+from manager.supervision.introspection import Introspection
 from manager.supervision.launching import Launcher
 from manager.supervision.listening import listening_urls
 from manager.supervision.memory_limits import enforce_memory_limits
@@ -58,26 +69,36 @@ from manager.supervision.process import Spawner
 from manager.supervision.reloading import Reloader
 from manager.supervision.resources import ResourceSampler
 from manager.supervision.routes import policy_of
+from manager.supervision.stack_inspection import StackInspection
 from manager.supervision.states import AgentState, DesiredState
 from manager.supervision.supervisor import Supervisor
 from manager.supervision.tools import Tools
 from manager.supervision.view_builder import ViewBuilder
-from manager.supervision.views import AgentView
 from manager.tasks import TaskOwner
 from manager.telemetry.access_log import AccessLog
+from manager.telemetry.bookkeeping import Bookkeeping
 from manager.telemetry.event_log import log_events
 from manager.telemetry.exposition import CONTENT_TYPE
 from manager.telemetry.forward_metrics import ForwardMetrics
+from manager.telemetry.lifecycle_metrics import LifecycleMetrics
+from manager.telemetry.log_keeper import LogKeeper
+from manager.telemetry.log_reading.reader import LogReader
 from manager.telemetry.logs import AgentLogs
+from manager.telemetry.loop_lag import watch_loop
 from manager.telemetry.manager_log import FILE_NAME
 from manager.telemetry.manager_metrics import ManagerMetrics
 from manager.telemetry.metrics import FleetMetrics
 from manager.telemetry.request_metrics import RequestMetrics
-from manager.telemetry.target import Target
+from manager.telemetry.self_report import Identity, SelfReporter
+from manager.telemetry.series import FleetSeries
+from manager.telemetry.tracing.environment import read_settings, tracing_variables
+from manager.telemetry.tracing.opening import open_forward_tracing
+from manager.telemetry.tracing.policies import Policies
+from manager.telemetry.traffic import Traffic
 from manager.version import __version__
 from web.live import LiveFleet
-from web.pages import WebDeps, routes
 from web.rendering import Renderer
+from web.routes import WebDeps, routes
 from web.session import COOKIE_NAME, Session
 
 
@@ -125,16 +146,31 @@ async def open_manager(
         runtime, clock = config.runtime, SystemClock()
         state = ServingState()
         # 1. What survives.
-        store = await Store.open(config.state_directory, check_state_directory)
-        stack.push_async_callback(store.close)
-        bus = EventBus(clock, next_id=await next_event_id(store))
-        history = EventHistory(store, clock, retention_days=runtime.event_retention_days)
-        stack.push_async_callback(history.close)
-        # 2. Who listens.
         metrics = ManagerMetrics(version=__version__)
+        store = await Store.open(config.state_directory, check_state_directory, metrics.observe_store)
+        stack.push_async_callback(store.close)
+        bus = EventBus(clock, next_id=await next_event_id(store.events))
+        retention = Retention(runtime.event_retention_days, runtime.event_retention_count)
+        sender = Sender(clock, os.environ, config.project_directory)
+        webhook_metrics = WebhookMetrics(metrics.registry)
+        notifier = Notifier(runtime.webhooks, store.deliveries, sender, bus, clock, webhook_metrics)
+        history = EventHistory(store.events, clock, retention=retention, notifications=notifier)
+        stack.push_async_callback(history.close)
+        stack.push_async_callback(notifier.close)
+        # 2. Who listens.
+        lifecycle_metrics = LifecycleMetrics(clock)
         bus.listen(history.record)
         log_events(bus)
         metrics.count_events(bus)
+        lifecycle_metrics.listen(bus)
+        environ = {**os.environ, **tracing_variables(runtime, os.environ)}
+        traced, tracing = read_settings(environ), None
+        policies = Policies(
+            lambda agent_id: _defined_tracing(supervisor, agent_id), traced.sample_rate if traced else 1
+        )
+        if traced is not None:
+            tracing = open_forward_tracing(traced, policies.of, metrics.registry)
+            stack.push_async_callback(tracing.close)
         # 3. The fleet.
         unlimited = httpx.Limits(max_connections=None)
         control = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, limits=unlimited))
@@ -142,7 +178,6 @@ async def open_manager(
         pool = Pool(clock, connector)
         stack.callback(pool.close)
         tokens = secrets.tokens()
-        token = tokens[0] if tokens else None
         adapters = AdapterClient(control, tokens=tokens)
         registry = Registry(
             clock,
@@ -151,7 +186,8 @@ async def open_manager(
             ttl_seconds=runtime.heartbeat_ttl_seconds,
         )
         router = Router(registry, clock, max_open_requests=runtime.max_open_requests)
-        logs = AgentLogs(config.log_directory)
+        log_limits = LogLimits(runtime.log_max_bytes, runtime.log_max_files)
+        logs = AgentLogs(config.log_directory, log_limits)
         spawner = _spawner(config)
         stack.push_async_callback(lambda: spawner.aclose(leave_running=state.leaves_agents))
         tools = Tools(
@@ -162,13 +198,15 @@ async def open_manager(
             store=store,
             spawner=spawner,
             launcher=Launcher(
-                environ=os.environ,
+                environ=environ,
                 manager_url=url,
                 tokens=secrets,
                 project_directory=config.project_directory,
                 log_file=logs.path,
                 shares_ports=spawner.shares_ports,
                 state_directory=config.state_directory,
+                log_limits=log_limits,
+                begin_log=logs.begin,
             ),
             adapters=adapters,
             last_words=logs.last_words,
@@ -199,27 +237,56 @@ async def open_manager(
             clock=clock,
             recent_events=history.recent,
         )
+        introspection = Introspection(fleet.agent, registry, adapters)
         # 4. The doors.
+        bookkeeping = Bookkeeping()
         reloader = Reloader(config, supervisor, load, bus, is_ready=lambda: state.is_ready)
         session = Session(tokens, clock)
         renderer = Renderer(__version__)
-        live = LiveFleet(fleet, history, bus, clock, renderer)
+        traffic = Traffic()
+        forward_metrics = ForwardMetrics(traffic)
+        targets = Targets(fleet, resources.usage)
         fleet_metrics = FleetMetrics(
-            targets=lambda: [_target(view) for view in fleet.agents()],
+            targets=targets.all,
             states=[*AgentState],
             desired_states=[*DesiredState],
             registry=metrics.registry,
             connect=connector.connect,
             clock=clock,
+            sources=[forward_metrics.families, lifecycle_metrics.families],
+        )
+        series = FleetSeries(
+            agents=fleet.agents,
+            traffic=traffic,
+            vitals=metrics.vitals.take,
+            clock=clock,
+            keepers=[forward_metrics.retain, lifecycle_metrics.retain],
+        )
+        live = LiveFleet(fleet, history, series, bus, clock, renderer)
+        reporter = SelfReporter(
+            Identity(
+                version=__version__,
+                started_at=clock.now(),
+                url=url,
+                config_path=config.path,
+                state_directory=config.state_directory,
+                log_directory=config.log_directory,
+                token_required=bool(tokens),
+            ),
+            newest=lambda: series.manager(points=1),
+            agents=lambda: len(fleet.agents()),
+            events_waiting=lambda: history.waiting,
+            fork_servers=spawner.servers if isinstance(spawner, ForkSpawner) else list,
         )
         about = ManagerEndpoints(
             is_ready=is_ready,
             shut_down=shut_down,
-            render_metrics=fleet_metrics.render,
+            report=reporter.read,
+            render_metrics=bookkeeping.before(fleet_metrics.render),
             metrics_content_type=CONTENT_TYPE,
         )
         problems = Problems(config.log_directory / FILE_NAME)
-        forwarder = Forwarder(router, pool, clock, token=token)
+        forwarder = Forwarder(router, pool, clock, tokens=tokens)
         idempotency = Idempotency(
             forwarder,
             registry,
@@ -232,20 +299,41 @@ async def open_manager(
             ),
         )
         stack.push_async_callback(idempotency.close)
-        execute = Execute(idempotency, router, problems, ForwardMetrics(metrics.registry), clock)
+        execute = Execute(idempotency, router, problems, forward_metrics, clock, tracing, bookkeeping.later)
+        log_reader = LogReader(logs, is_over=lambda: bus.is_closed)
         operations: list[Operation] = [
-            *Agents(fleet, registry, adapters).operations(),
+            *Agents(fleet, introspection).operations(),
             *execute.operations(),
-            *Logs(fleet, logs.read).operations(),
-            *Threads(fleet, registry, adapters).operations(),
-            *RegistrationEndpoints(registry).operations(),
-            *Events(history, bus, fleet).operations(),
+            *Logs(fleet, log_reader, logs, logs.lost_note, clock).operations(),
+            *Threads(introspection, adapters).operations(),
+            *RegistrationEndpoints(registry, policies.override_of).operations(),
+            *TracingEndpoints(fleet, registry, adapters, policies, is_exporting=tracing is not None).operations(),
+            *Events(history, bus, fleet, clock).operations(),
+            *WebhookEndpoints(notifier).operations(),
+            *Stacks(StackInspection(fleet.agent, supervisor.adapters_of, adapters, logs.path)).operations(),
             *ConfigEndpoints(reloader).operations(),
+            *SeriesEndpoints(series, fleet).operations(),
+            *targets.operations(),
             *about.operations(),
         ]
         about.openapi_document = document(operations)
         guard = Middleware(TokenGuard, tokens=tokens, problems=problems, also=_signed_in(session))
-        pages = routes(WebDeps(fleet, logs, live, session, renderer, clock, status_of))
+        web = WebDeps(
+            fleet=fleet,
+            logs=log_reader,
+            live=live,
+            history=history,
+            reloader=reloader,
+            session=session,
+            renderer=renderer,
+            clock=clock,
+            status_of=status_of,
+            read_event_filter=read_filter,
+            series=series,
+            introspection=introspection,
+            read_self=reporter.read,
+        )
+        pages = routes(web)
         api = routes_of(operations, [guard])
         starlette = Starlette(routes=[*api, *pages], exception_handlers=problems.handlers())
         starlette.router.redirect_slashes = False
@@ -253,19 +341,31 @@ async def open_manager(
         guarded = HostGuard(shortcut, bound_host=bound_host, problems=problems, also=runtime.allowed_hosts)
         access_log = AccessLog(config.log_directory, redact=tokens)
         stack.callback(access_log.close)
+        stack.callback(bookkeeping.catch_up)
         app = RequestMetrics(
-            RequestIds(guarded, problems=problems), metrics=metrics, clock=clock, log=access_log.record
+            RequestIds(guarded, problems=problems),
+            metrics=metrics,
+            clock=clock,
+            log=access_log.record,
+            later=bookkeeping.later,
         )
         # 5. What runs beside.
         tasks = TaskOwner()
         stack.push_async_callback(tasks.close)
         tasks.start("write event history", history.run())
+        tasks.start("prune event history", history.prune())
+        tasks.start("prune notifications", notifier.prune())
+        notifier.start()
+        bus.listen(_when_reloaded(lambda: notifier.apply(reloader.running.runtime.webhooks)))
         tasks.start("watch state directory", watch_state_directory(check_state_directory, bus))
         tasks.start("prune kept answers", idempotency.run())
         tasks.start("write access log", access_log.run())
+        tasks.start("keep logs within limits", LogKeeper(config.log_directory, log_limits).run())
         cleaning = clean(registry, outsiders.purge, clock, ttl_seconds=runtime.heartbeat_ttl_seconds)
         tasks.start("clean registry", cleaning)
         tasks.start("sample resources", resources.run(lambda: enforce_memory_limits(supervisor.all(), resources)))
+        tasks.start("take points of the time series", series.run())
+        tasks.start("watch the event loop", watch_loop(clock, metrics.observe_loop_lag))
         tasks.start("render dashboard", live.run(), may_end=True)
         tasks.start(
             "reload on SIGHUP", reload_on_hangup(lambda: reloader.apply(actor=HANGUP), stop=lambda: shut_down(False))
@@ -287,23 +387,18 @@ def _spawner(config: FleetConfig) -> Spawner:
     return ForkSpawner(config.state_directory, config.log_directory, fresh, listeners, os.environ)
 
 
-def _target(view: AgentView) -> Target:
-    return Target(
-        agent_id=view.id,
-        instance_id=view.instance_id,
-        # A sidecar has no page of ours.
-        service_url=None if view.sidecar else view.service_url,
-        state=view.state,
-        desired_state=view.desired_state,
-        ready=view.ready,
-        restarts=view.restarts,
-        in_flight=view.in_flight,
-        cpu_percent=view.cpu_percent,
-        rss_bytes=view.rss_bytes,
-        last_heartbeat_at=view.last_heartbeat_at,
-        queued=view.queued,
-        is_answering=view.circuit is CircuitState.CLOSED,
-    )
+def _when_reloaded(act: Callable[[], None]) -> Callable[[Event], None]:
+    def listener(event: Event) -> None:
+        if event.kind is EventKind.CONFIG_RELOADED:
+            act()
+
+    return listener
+
+
+def _defined_tracing(supervisor: Supervisor, agent_id: str) -> Tracing | None:
+    found = supervisor.get(agent_id)
+    definition = None if found is None else found.agent.definition
+    return None if definition is None else definition.tracing
 
 
 def _signed_in(session: Session) -> Callable[[Scope], bool]:

@@ -5,7 +5,7 @@ Each message is a sentence that tells its reader what to do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from agent_service.issues import ConfigIssue as ConfigIssue
 
 
 class ManagerError(Exception):
@@ -16,18 +16,6 @@ class ManagerError(Exception):
         self.detail = detail
         self.agent_id = agent_id
         self.state = state
-
-
-@dataclass(frozen=True)
-class ConfigIssue:
-    """One thing wrong with a config: its JSON path, what was found and what is allowed."""
-
-    path: str
-    found: str
-    allowed: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: found {self.found}; {self.allowed}"
 
 
 class ConfigError(ManagerError):
@@ -54,6 +42,10 @@ class Forbidden(ManagerError):
 
 class UnknownAgent(ManagerError):
     """No agent has this id."""
+
+
+class UnknownWebhook(ManagerError):
+    """The config has no webhook of this name."""
 
 
 class UnknownInstance(ManagerError):

@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from agent_service.contract import ENV_TOKEN, ENV_TOKEN_PREVIOUS, EXIT_CONFIG, CamelModel
 from manager.errors import ConfigError, ConfigIssue
+from manager.webhook_settings import Webhooks
 
 ENV_PREFIX = "AGENT_MANAGER_"
 DAY_SECONDS = 86_400
@@ -186,6 +187,22 @@ def _host_name(value: str) -> str:
 HostName = Annotated[str, AfterValidator(_host_name)]
 
 
+_TRACING_ENDPOINT = re.compile(r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")
+
+
+def _tracing_endpoint(value: str) -> str:
+    if not _TRACING_ENDPOINT.fullmatch(value):
+        raise ValueError("write it as http://HOST:PORT or https://HOST, without user, password or query")
+    return value.rstrip("/")
+
+
+TracingEndpoint = Annotated[
+    str,
+    AfterValidator(_tracing_endpoint),
+    WithJsonSchema({"type": "string", "pattern": _TRACING_ENDPOINT.pattern}),
+]
+
+
 class RuntimeSettings(AgentSettings, BaseSettings):
     """The `runtime` block of the config. Times in seconds unless the name says otherwise."""
 
@@ -196,7 +213,16 @@ class RuntimeSettings(AgentSettings, BaseSettings):
         description="Where the manager listens and where agents and the command line find it: http://HOST[:PORT].",
     )
     log_directory: Directory = Field(
-        default="logs", description="One log file per agent; relative to the project directory."
+        default="logs", description="One log per agent; relative to the project directory."
+    )
+    log_max_bytes: int = _whole(
+        4096,
+        1024**4,
+        "A log file that has grown to this size is rotated; its agent goes on in a new one.",
+        default=64 * 1024**2,
+    )
+    log_max_files: int = _whole(
+        2, 10_000, "How many files each agent's log has at the most, the one that is written included.", default=5
     )
     state_directory: Directory = Field(
         default=".state", description="The database of what must survive; relative to the project directory."
@@ -217,6 +243,9 @@ class RuntimeSettings(AgentSettings, BaseSettings):
         0, 30 * DAY_SECONDS, "How long a lost agent that was started elsewhere stays listed.", default=3600
     )
     event_retention_days: int = _whole(1, 3650, "How many days of events are kept.", default=30)
+    event_retention_count: int = _whole(
+        1000, 100_000_000, "How many events are kept at most, the newest.", default=100_000
+    )
     max_open_requests: int = _whole(
         1, 1_000_000, "How many executes, of all agents, are under way or wait at once (503 over it).", default=10_000
     )
@@ -235,10 +264,23 @@ class RuntimeSettings(AgentSettings, BaseSettings):
         "All kept answers together; over it the oldest are dropped, and their replays get 409.",
         default=256 * 1024**2,
     )
+    webhooks: Webhooks = Field(
+        default=(), strict=False, description="Whom the manager tells of what happens, by signed HTTP requests."
+    )
     allowed_hosts: tuple[HostName, ...] = Field(
         default=(),
         strict=False,
         description="Host header values, without port, accepted besides loopback and the bind host.",
+    )
+    tracing_endpoint: TracingEndpoint | None = Field(
+        default=None,
+        description="Where traces are sent by OTLP over HTTP, without /v1/traces; OTEL_EXPORTER_OTLP_ENDPOINT wins.",
+    )
+    tracing_sample_rate: float = _finite(
+        0, 1, "The share of the traces begun here that are recorded; OTEL_TRACES_SAMPLER wins.", default=1
+    )
+    tracing_capture_content: bool = Field(
+        default=False, description="Whether traces hold prompts, answers and what tools are given and give."
     )
     watch_config: bool = Field(
         default=False, description="Whether a change of the config file is taken over by itself, as with a reload."

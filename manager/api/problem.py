@@ -32,6 +32,7 @@ from manager.errors import (
     Unauthorized,
     UnknownAgent,
     UnknownInstance,
+    UnknownWebhook,
 )
 
 STATUS_OF: dict[type[ManagerError], int] = {
@@ -40,6 +41,7 @@ STATUS_OF: dict[type[ManagerError], int] = {
     Forbidden: 403,
     UnknownAgent: 404,
     UnknownInstance: 404,
+    UnknownWebhook: 404,
     StateConflict: 409,
     PayloadTooLarge: 413,
     ConfigError: 422,

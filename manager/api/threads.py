@@ -10,9 +10,7 @@ from starlette.responses import Response
 from agent_service.contract import Thread, ThreadPage
 from manager.adapter_client import AdapterClient
 from manager.api.operation import Operation, QueryParameter, whole_number
-from manager.errors import NotReady, StateConflict
-from manager.registry.registry import Registry
-from manager.supervision.fleet import Fleet
+from manager.supervision.introspection import Introspection
 
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 1000
@@ -21,9 +19,8 @@ _MAX_LIMIT = 1000
 class Threads:
     """Every process of an agent knows all its threads, so any that answers is asked; its answer comes back as it is."""
 
-    def __init__(self, fleet: Fleet, registry: Registry, adapters: AdapterClient) -> None:
-        self._fleet = fleet
-        self._registry = registry
+    def __init__(self, introspection: Introspection, adapters: AdapterClient) -> None:
+        self._introspection = introspection
         self._adapters = adapters
 
     def operations(self) -> list[Operation]:
@@ -62,20 +59,6 @@ class Threads:
         return await self._ask(request, f"/{quote(request.path_params['thread_id'], safe='')}", {})
 
     async def _ask(self, request: Request, path: str, query: dict[str, str]) -> Response:
-        url = f"{self._find(request.path_params['agent_id'])}/threads{path}"
+        url = f"{self._introspection.address(request.path_params['agent_id'])}/threads{path}"
         answer = await self._adapters.ask(request.method, url, query)
         return Response(answer.content, answer.status_code, media_type=answer.headers.get("content-type"))
-
-    def _find(self, agent_id: str) -> str:
-        """The address of a process that answers. Raises `UnknownAgent`, `StateConflict` or `NotReady`."""
-        view = self._fleet.agent(agent_id)
-        if view.sidecar:
-            raise StateConflict(f"{agent_id} is a sidecar and has no threads.", agent_id=agent_id, state=view.state)
-        known = [each for each in self._registry.of(agent_id) if not each.expired and not each.draining]
-        if not known:
-            raise NotReady(
-                f"{agent_id} is {view.state}, and only it knows what it remembers; start it, or try again in a moment.",
-                agent_id=agent_id,
-                state=view.state,
-            )
-        return known[-1].service_url

@@ -31,7 +31,7 @@ STYLES = {
     AgentState.UNRESPONSIVE: "red",
     AgentState.LOST: "red",
 }
-_TITLES = ("ID", "STATE", "READY", "PID", "PORT", "UPTIME", "RESTARTS", "IN FLIGHT", "LAST EXIT / WHY")
+_TITLES = ("ID", "KIND", "STATE", "READY", "PID", "PORT", "UPTIME", "RESTARTS", "IN FLIGHT", "LAST EXIT / WHY")
 _INSTANCE_TITLES = ("INSTANCE", "STATE", "PID", "URL", "UPTIME", "IN FLIGHT", "CPU", "MEMORY")
 _FIGURES = frozenset({"PID", "PORT", "UPTIME", "RESTARTS", "IN FLIGHT", "CPU", "MEMORY"})
 _GAP = "  "
@@ -85,7 +85,7 @@ def _table(views: list[AgentView], now: datetime) -> list[Text]:
     lines = [Text(_row(_TITLES, _TITLES, widths), style="bold")]
     for view, cells in zip(views, rows, strict=True):
         line = Text(_row(_TITLES, cells, widths))
-        state_starts = widths[0] + len(_GAP)
+        state_starts = sum(widths[:2]) + 2 * len(_GAP)
         line.stylize(STYLES[view.state], state_starts, state_starts + len(view.state))
         lines.append(line)
     return lines
@@ -104,6 +104,7 @@ def _row(titles: Sequence[str], cells: Sequence[str], widths: list[int]) -> str:
 def _cells(view: AgentView, now: datetime) -> tuple[str, ...]:
     return (
         view.id,
+        _kind(view),
         view.state,
         _ready(view),
         _text(view.pid),
@@ -113,6 +114,10 @@ def _cells(view: AgentView, now: datetime) -> tuple[str, ...]:
         str(view.in_flight),
         printable(" ".join(_remark(view, now).split())) or _NO_VALUE,
     )
+
+
+def _kind(view: AgentView) -> str:
+    return "sidecar" if view.sidecar else "agent" if view.managed else "outside"
 
 
 def _remark(view: AgentView, now: datetime) -> str:
@@ -127,6 +132,7 @@ def _print_detail(detail: AgentDetail, now: datetime) -> None:
         "id": detail.id,
         "name": detail.name,
         "description": detail.description,
+        "kind": _kind(detail),
         "state": progress(detail, now),
         "wanted": str(detail.desired_state),
         "why": why(detail),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -18,11 +18,12 @@ from manager.errors import ConfigIssue, ManagerError
 from manager.events import ACTOR_HEADER, Event
 from manager.supervision.states import AgentAction, Strategy
 from manager.supervision.views import AgentDetail, AgentView
-from manager.telemetry.logs import AgentLog
 from manager.version import __version__
 
 if TYPE_CHECKING:
+    from manager.notifications.views import DeliveryView, WebhookView
     from manager.specs.diff import ConfigDiff
+    from manager.supervision.stack_inspection import AgentStacks
 
 JsonObject = dict[str, Any]
 T = TypeVar("T")
@@ -31,6 +32,8 @@ _JSON_TEXT: TypeAdapter[JsonObject] = TypeAdapter(Json[JsonObject])
 _ISSUES: TypeAdapter[list[ConfigIssue]] = TypeAdapter(list[ConfigIssue])
 
 _TIMEOUT = httpx.Timeout(30, connect=5)
+# The longest `timeoutSeconds` that a webhook may have, and a moment.
+_LONGEST_TEST_SECONDS = 130
 # How long a task may take is the agent's `executeTimeoutSeconds`, which the manager enforces.
 _PATIENT = httpx.Timeout(None, connect=5)
 
@@ -123,6 +126,19 @@ class ManagerClient:
         body: JsonObject = {"action": "scale", "instances": instances}
         return self._object("POST", _path(agent_id, "action"), body={**body, **({"reason": reason} if reason else {})})
 
+    def tracing(self, agent_id: str) -> JsonObject:
+        """What of an agent is traced."""
+        return self._object("GET", _path(agent_id, "tracing"))
+
+    def set_tracing(self, agent_id: str, enabled: bool | None, sample_rate: float | None) -> JsonObject:
+        """Set what of an agent is traced; None leaves it as it is."""
+        body: JsonObject = {"enabled": enabled, "sample_rate": sample_rate}
+        return self._object("PUT", _path(agent_id, "tracing"), body=_given(body))
+
+    def reset_tracing(self, agent_id: str) -> JsonObject:
+        """Let an agent be traced as its definition says."""
+        return self._object("DELETE", _path(agent_id, "tracing"))
+
     def execute(self, agent_id: str, parameters: JsonObject) -> JsonObject:
         """Run one task to its end."""
         body = {"parameters": parameters}
@@ -138,25 +154,59 @@ class ManagerClient:
         """Return when the manager takes work. Raises `RequestFailed` otherwise."""
         self._object("GET", "/ready")
 
-    def logs(self, agent_id: str, lines: int) -> AgentLog:
-        """The agent's newest log lines, oldest first."""
-        if not lines:
-            return AgentLog(lines=[])
-        answer = self._object("GET", _path(agent_id, "logs"), query={"lines": lines})
-        return self._parsed(TypeAdapter(AgentLog), answer)
+    def log_pages(self, ids: Sequence[str], query: Mapping[str, Any]) -> Iterator[JsonObject]:
+        """Pages of the logs of these agents, of all where none is named, as a stream of the API gives them.
 
-    def events(self, *, agent_id: str | None, limit: int) -> list[JsonObject]:
-        """The newest lifecycle events, oldest first."""
-        return self._list("/api/events", "events", {"agent": agent_id, "limit": limit})
+        The end of a search is a page without entries. Raises `RequestFailed` for what goes wrong on the way.
+        """
+        path, named = (_path(ids[0], "logs"), {}) if len(ids) == 1 else ("/api/logs", {"agent": list(ids)})
+        with self._stream("GET", path, query={**named, **query}) as events:
+            for event in events:
+                page = self._parsed(_JSON_TEXT, event.data)
+                if event.event == "problem":
+                    raise RequestFailed(str(page.get("detail")), int(page.get("status", 500)))
+                if "newer" not in page:
+                    raise self._not_understood()
+                yield page
 
-    def event_stream(self, *, agent_id: str | None, after: int) -> Iterator[JsonObject]:
-        """The lifecycle events after the one with id `after`, as they happen, until the manager ends the stream.
+    def log_note(self, agent_id: str) -> str | None:
+        """A sentence on why the agent's log is not all that it has written, where that is so."""
+        note = self._object("GET", _path(agent_id, "logs"), query={"lines": 1}).get("note")
+        return note if isinstance(note, str) else None
+
+    def events(self, asked: Mapping[str, Any], *, limit: int) -> JsonObject:
+        """The newest of the lifecycle events `asked` for (parameters of the API), oldest first, as it answers them."""
+        return self._object("GET", "/api/events", query={**asked, "limit": limit})
+
+    def event_stream(self, asked: Mapping[str, Any], *, after: int) -> Iterator[JsonObject]:
+        """Those after the one with id `after`, as they happen, until the manager ends the stream.
 
         Raises `ConnectionLost` when it breaks off.
         """
-        with self._stream("GET", "/api/events", query={"agent": agent_id, "after": after}) as events:
+        with self._stream("GET", "/api/events", query={**asked, "after": after}) as events:
             for event in events:
                 yield self._parsed(_JSON_TEXT, event.data)
+
+    def date(self) -> str | None:
+        """What the manager's clock says, as HTTP puts it, to the second."""
+        with self._errors_mapped("GET", "/health"):
+            response = self._http.get("/health")
+        self._check(response)
+        date: str | None = response.headers.get("date")
+        return date
+
+    def stacks(self, agent_id: str) -> JsonObject:
+        """What the agent's processes are doing, as the API answers it."""
+        return self._object("GET", _path(agent_id, "stacks"))
+
+    def webhooks(self) -> JsonObject:
+        """Every webhook and how it does, as the API answers it."""
+        return self._object("GET", "/api/webhooks")
+
+    def test_webhook(self, name: str) -> JsonObject:
+        """Have a test sent; what came of it, as the API answers it."""
+        path = f"/api/webhooks/{quote(name, safe='')}/test"
+        return self._object("POST", path, timeout=httpx.Timeout(_LONGEST_TEST_SECONDS, connect=5))
 
     def config_diff(self) -> JsonObject:
         """What a reload would change, as the API answers it."""
@@ -178,9 +228,27 @@ class ManagerClient:
         """The API's answer about one agent as a view."""
         return self._parsed(TypeAdapter(AgentDetail), answer)
 
-    def parse_events(self, rows: Iterable[JsonObject]) -> list[Event]:
+    def parse_events(self, rows: object) -> list[Event]:
         """Rows of the API as events."""
-        return self._parsed(TypeAdapter(list[Event]), list(rows))
+        return self._parsed(TypeAdapter(list[Event]), rows)
+
+    def parse_stacks(self, answer: JsonObject) -> AgentStacks:
+        """The API's answer about an agent's processes."""
+        from manager.supervision.stack_inspection import AgentStacks
+
+        return self._parsed(TypeAdapter(AgentStacks), answer)
+
+    def parse_webhooks(self, rows: object) -> list[WebhookView]:
+        """Rows of the API as webhooks."""
+        from manager.notifications.views import WebhookView
+
+        return self._parsed(TypeAdapter(list[WebhookView]), rows)
+
+    def parse_delivery(self, answer: JsonObject) -> DeliveryView:
+        """The API's answer to a test."""
+        from manager.notifications.views import DeliveryView
+
+        return self._parsed(TypeAdapter(DeliveryView), answer)
 
     def parse_diff(self, answer: JsonObject) -> ConfigDiff:
         """The API's answer about the config."""

@@ -9,7 +9,23 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from manager.cli import agents, config, down, events, execute, init, logs, reload, scale, up, version
+from manager.cli import (
+    agents,
+    config,
+    doctor,
+    down,
+    events,
+    execute,
+    init,
+    inspect,
+    logs,
+    reload,
+    scale,
+    tracing,
+    up,
+    version,
+    webhooks,
+)
 from manager.cli.actions import ACTION_HELP, command_for
 from manager.cli.output import print_error
 from manager.cli.session import Session
@@ -59,9 +75,12 @@ def build_app() -> typer.Typer:
     for action, text in ACTION_HELP.items():
         app.command(action.value, help=text)(command_for(action))
     app.command()(scale.scale)
+    app.command()(tracing.tracing)
     app.command()(execute.execute)
     app.command()(logs.logs)
     app.command()(events.events)
+    app.command()(inspect.inspect)
+    app.command()(doctor.doctor)
     app.command()(init.init)
     app.command()(reload.reload)
     app.command()(down.down)
@@ -74,6 +93,14 @@ def build_app() -> typer.Typer:
     configs.command()(config.check)
     configs.command()(config.diff)
     app.add_typer(configs, name="config")
+    hooks = typer.Typer(
+        rich_markup_mode=None,
+        help="Who is told of events: list the webhooks, or test one.",
+        no_args_is_help=True,
+    )
+    hooks.command("list")(webhooks.list_all)
+    hooks.command()(webhooks.test)
+    app.add_typer(hooks, name="webhooks")
     return app
 
 

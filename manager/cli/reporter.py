@@ -22,7 +22,15 @@ DRAIN_REPEAT_SECONDS = 5.0
 
 # What the state changes do not say already.
 _SPOKEN_KINDS = frozenset(
-    {EventKind.INSTANCE_ADOPTED, EventKind.DRAIN_TIMED_OUT, EventKind.CONFIG_RELOADED, EventKind.CONFIG_REJECTED}
+    {
+        EventKind.INSTANCE_ADOPTED,
+        EventKind.DRAIN_TIMED_OUT,
+        EventKind.CONFIG_RELOADED,
+        EventKind.CONFIG_REJECTED,
+        EventKind.ROLLOUT_FAILED,
+        EventKind.DEFINITION_REFUSED,
+        EventKind.SIDECAR_MOVED,
+    }
 )
 _VERBS = {AgentState.BACKOFF: "crashed", AgentState.STOPPING: "draining"}
 _EXPLAINED = frozenset({AgentState.BACKOFF, AgentState.FAILED, AgentState.UNRESPONSIVE, AgentState.LOST})
@@ -135,11 +143,11 @@ class ConsoleReporter:
             self._say(_ready_text(event, view, instance), STYLES[view.state])
 
     def _remember_example(self, view: AgentView) -> None:
-        # A dummy takes any parameters; what another agent takes, only its author knows.
+        # A dummy takes any parameters, an agent from data a text; what another one takes, only its author knows.
         if view.entry_point == "dummy":
             self._example = view.id, '{"hello": "world"}'
-        elif self._example is None:
-            self._example = view.id, "{}"
+        elif self._example is None and not view.sidecar:
+            self._example = view.id, '{"input": "Say hello."}' if view.entry_point == "react" else "{}"
 
     def _say(self, text: str, style: str = "") -> None:
         self._console.print(Text(printable(text), style=style), soft_wrap=True)

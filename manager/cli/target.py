@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import typer
 
-from manager.cli.local_manager import local_manager_url
 from manager.errors import ManagerError
 from manager.specs.project import project_directory
+from manager.store.holder import local_manager_url
 
 CONFIG_PATHS = (Path("config/agents.config.json"), Path("agents.config.json"))
 DEFAULT_URL = "http://127.0.0.1:8000"

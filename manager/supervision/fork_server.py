@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -44,6 +45,16 @@ _CONNECT_PAUSE_SECONDS = 0.05
 _END_SECONDS = 5.0
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class ForkServerView:
+    """One server that is there. `retiring`: it starts no more instances and ends with the last of its own."""
+
+    profile: Profile
+    pid: int
+    instances: int
+    retiring: bool
 
 
 class ForkServer:
@@ -114,6 +125,18 @@ class ForkServer:
     def strays(self) -> list[RunningInstance]:
         """Instances that live and that nobody here has started or adopted."""
         return [instance for _, instance in self._strays.values()]
+
+    def views(self) -> list[ForkServerView]:
+        """The server, and those that it has replaced, as long as they are connected."""
+        return [
+            ForkServerView(
+                self._profile,
+                client.pid,
+                sum(owner is client for owner, _ in self._processes.values()),
+                retiring=client is not self._client,
+            )
+            for client in self._connected
+        ]
 
     async def borrow(self, agent_id: str, port: int) -> socket.socket | None:
         """A descriptor of the agent's public listener, where a server that was there before us holds it."""

@@ -54,6 +54,11 @@ class ForkServerClient:
         self.lost: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(self._channel.fileno(), self._readable)
 
+    @property
+    def pid(self) -> int:
+        """The server's own."""
+        return self._server.pid
+
     async def call(self, request: Request, answer: type[A]) -> A:
         """Its answer. Raises `ConnectionLost`, `RequestRefused`."""
         found, descriptor = await self._ask(request, None)

@@ -12,7 +12,7 @@ import structlog
 
 from agent_service.forkserver.profiles import PROFILES, Profile
 from agent_service.http.listeners import PublicListeners
-from manager.supervision.fork_server import ForkServer, exit_of
+from manager.supervision.fork_server import ForkServer, ForkServerView, exit_of
 from manager.supervision.fork_server_start import ForkServerUnavailable
 from manager.supervision.identity import boot_id
 from manager.supervision.process import Exit, Launch, Process, ProcessIdentity, Spawner
@@ -95,6 +95,10 @@ class ForkSpawner:
             for server in self._servers.values()
             for stray in server.strays
         }
+
+    def servers(self) -> list[ForkServerView]:
+        """The fork servers that are there now."""
+        return [view for server in self._servers.values() for view in server.views()]
 
     def forget(self, instance_id: str) -> None:
         """The end of this instance has been dealt with; its exit need not be kept for the next manager."""

@@ -14,6 +14,7 @@ from manager.store.store import DesiredRecord
 from manager.supervision.adoption import adopt_all
 from manager.supervision.agent_supervisor import AgentSupervisor
 from manager.supervision.dependencies import after_dependents
+from manager.supervision.managed_instance import ManagedInstance
 from manager.supervision.states import DesiredState
 from manager.supervision.tools import Tools
 from manager.tasks import TaskOwner
@@ -50,6 +51,7 @@ class Supervisor:
         """Once HTTP is served: adopt what still runs, then let every agent's task close its gap at once."""
         self._tools.registry.listen(self._wake)
         self._tools.bus.listen(self._note_address)
+        self._tools.bus.listen(self._tell_dependants)
         await adopt_all(self._supervisors, self._tools)
         for agent_id in self._supervisors:
             self._run(agent_id)
@@ -103,6 +105,11 @@ class Supervisor:
     def get(self, agent_id: str) -> AgentSupervisor | None:
         """One agent of ours, if there is such."""
         return self._supervisors.get(agent_id)
+
+    def adapters_of(self, agent_id: str) -> list[ManagedInstance]:
+        """The agent's processes, where they are adapters of ours and no foreign programs."""
+        supervisor = self.get(agent_id)
+        return supervisor.instances if supervisor is not None and supervisor.agent.command is None else []
 
     def pids(self) -> list[int]:
         """Of every process that runs."""
@@ -165,6 +172,18 @@ class Supervisor:
     def _note_address(self, event: Event) -> None:
         if event.kind is EventKind.INSTANCE_REGISTERED and event.agent_id in self._supervisors:
             self._tasks.start(f"note address of {event.instance_id}", self._write_address(event), may_end=True)
+
+    def _tell_dependants(self, event: Event) -> None:
+        """Of a sidecar that has moved: a definition can be told while its agent runs, an environment cannot."""
+        if event.kind is not EventKind.SIDECAR_MOVED:
+            return
+        for supervisor in self.all():
+            if event.agent_id not in supervisor.agent.depends_on:
+                continue
+            if supervisor.agent.definition is not None:
+                supervisor.wake()
+            elif supervisor.instances and supervisor.desired is not DesiredState.STOPPED:
+                supervisor.restart(supervisor.desired, reason=f"{event.agent_id}, which it depends on, has moved")
 
     async def _write_address(self, event: Event) -> None:
         assert event.instance_id is not None

@@ -16,21 +16,40 @@ from pathlib import Path
 import uvloop
 
 from agent_service.forkserver.linux import become_subreaper
-from scripts.benchmarks import agent, forward, heartbeats, hop, recover, scale, start, supervise, tail, tools
+from scripts.benchmarks import (
+    agent,
+    dashboard,
+    forward,
+    heartbeats,
+    hop,
+    logs,
+    metrics,
+    recover,
+    scale,
+    start,
+    supervise,
+    tail,
+    tools,
+    tracing,
+)
 from scripts.benchmarks.daemon import end_descendants
 from scripts.benchmarks.machine import Others, describe
 from scripts.benchmarks.options import BENCH_DIRECTORY, CannotMeasure, Options
 
 BENCHMARKS: dict[str, Callable[[Options], Awaitable[None]]] = {
     "tail": tail.run,
+    "logs": logs.run,
     "hop": hop.run,
     "forward": forward.run,
     "start": start.run,
     "recover": recover.run,
     "supervise": supervise.run,
     "scale": scale.run,
+    "dashboard": dashboard.run,
     "heartbeats": heartbeats.run,
+    "metrics": metrics.run,
     "tools": tools.run,
+    "tracing": tracing.run,
     "agent": agent.run,
 }
 

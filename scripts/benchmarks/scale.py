@@ -18,7 +18,7 @@ from scripts.benchmarks.options import CannotMeasure, Options
 from scripts.benchmarks.samples import Samples, megabytes, percent, seconds, show
 from scripts.benchmarks.systems.agent_manager import agent_manager
 
-_LOOKS = {"listing": "/api/agent-services", "metrics": "/metrics", "dashboard's data": "/ui/fleet"}
+_LOOKS = {"listing": "/api/agent-services", "metrics": "/metrics", "dashboard's data": "/ui/fleet?view=fleet"}
 _SETTLE_SECONDS = 10.0
 
 

@@ -32,7 +32,7 @@ async def run(options: Options) -> None:
     for name, size in options.size(_SIZES, _QUICK_SIZES).items():
         path = options.scratch / f"{size}.log"
         print(f"Writing {name}", file=sys.stderr)
-        _write(path, size)
+        write_log(path, size)
         _require_same_lines(path)
         rows = [
             _measure("agent_service.log_tail", _ours, path, runs),
@@ -78,7 +78,7 @@ def _require_same_lines(path: Path) -> None:
         raise CannotMeasure(f"The three ways to read {path.name} do not agree.")
 
 
-def _write(path: Path, size: int) -> None:
+def write_log(path: Path, size: int) -> None:
     """A log of about `size` bytes, of lines as an adapter writes them."""
     written = 0
     with path.open("wb") as file:

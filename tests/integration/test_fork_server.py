@@ -609,3 +609,19 @@ def test_a_server_without_work_and_without_a_manager_ends(tmp_path: Path) -> Non
         await until(lambda: not path.exists(), "the server's end")
 
     asyncio.run(asyncio.wait_for(run(), 40))
+
+
+@pytest.mark.full
+def test_the_servers_that_are_there_are_told_with_what_they_carry(tmp_path: Path) -> None:
+    async def run(shop: Workshop) -> None:
+        assert isinstance(shop.spawner, ForkSpawner)
+        assert shop.spawner.servers() == []
+        await shop.run(FOREVER)
+        second = await shop.run(FOREVER)
+        (server,) = shop.spawner.servers()
+        assert (server.pid, server.instances, server.retiring) == (server_pid(shop), 2, False)
+        second.kill()
+        await ended(second)
+        assert [each.instances for each in shop.spawner.servers()] == [1]
+
+    scenario("fork", tmp_path, run)

@@ -4,7 +4,6 @@ other; and no link in them leads nowhere.
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import inspect
 import json
@@ -27,7 +26,6 @@ from agent_service.contract import AgentSpec
 from agent_service.errors import Refusal
 from agent_service.lifecycle import Lifecycle
 from agent_service.manager_address import ManagerAddress
-from agent_service.metrics import Metrics
 from agent_service.runtimes.dummy import DummyRuntime
 from agent_service.tasks import Tasks
 from manager.api.operation import Operation
@@ -35,12 +33,8 @@ from manager.api.problem import STATUS_OF
 from manager.cli.main import build_app as build_command_line
 from manager.events import EventKind
 from manager.supervision.states import HARMLESS, LEGAL_ACTIONS, AgentAction, AgentState
-from manager.telemetry.exposition import Family, parse
-from manager.telemetry.forward_metrics import ForwardMetrics
-from manager.telemetry.manager_metrics import ManagerMetrics
-from manager.telemetry.target import Target
-from tests.unit.manager.telemetry.fleet import fleet_metrics
-from web.pages import routes as dashboard_routes
+from tests.unit.every_metric import metric_families
+from web.routes import routes as dashboard_routes
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -108,19 +102,6 @@ def adapter_routes() -> list[BaseRoute]:
     ).routes
 
 
-def metric_families() -> list[Family]:
-    """Those of a page of a fleet of one agent, whose own page is that of our adapter."""
-    adapter, _ = Metrics(running=lambda: 0, queued=lambda: 0).exposition("")
-    now = datetime.now(UTC)
-    target = Target("one", "i", "http://agent", "running", "running", True, 0, 0, 1.0, 1, now)
-    own = ManagerMetrics(version="1")
-    own.observe_request(method="GET", route="/", status=200, seconds=0.1)
-    ForwardMetrics(own.registry).observe("one", "2xx", queued=0.0, connected=0.0, agent=0.1, total=0.1)
-
-    fleet = fleet_metrics([target], {"agent": adapter}, metrics=own)
-    return parse(asyncio.run(fleet.render()).decode())
-
-
 def commands(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
@@ -149,7 +130,7 @@ def links(page: Path) -> list[str]:
 
 
 def test_every_event_kind_is_documented() -> None:
-    assert sorted(first_words(section(OPERATIONS, "Events"))) == sorted(EventKind)
+    assert sorted(first_words(section(OPERATIONS, "Kinds"))) == sorted(EventKind)
 
 
 def test_every_metric_is_documented_with_its_type() -> None:
@@ -189,6 +170,7 @@ def test_every_route_of_the_adapter_is_documented() -> None:
 def test_every_route_has_an_example_for_curl() -> None:
     examples = re.findall(r"\$U(/[^\s\"';]*)", section(OPERATIONS, "The manager"))
     paths = (re.sub(r"agent-services/(echo|assistant)", "agent-services/{agent_id}", each) for each in examples)
+    paths = (re.sub(r"webhooks/oncall", "webhooks/{name}", each) for each in paths)
     asked = {re.sub(r"threads/monday", "threads/{thread_id}", each.partition("?")[0]) for each in paths}
     told_by_adapters = {f"/api/agent-services/{word}" for word in ("register", "heartbeat", "unregister")}
     assert asked == {operation.path for operation in operations()} - told_by_adapters
@@ -196,7 +178,7 @@ def test_every_route_has_an_example_for_curl() -> None:
 
 def test_every_status_code_is_documented() -> None:
     refusals = {kind.status for kind in Refusal.__subclasses__()}
-    assert {str(status) for status in {405, *STATUS_OF.values(), *refusals}} == set(
+    assert {str(status) for status in {405, 408, 431, *STATUS_OF.values(), *refusals}} == set(
         first_words(section(OPERATIONS, "Problems and status codes"))
     )
 

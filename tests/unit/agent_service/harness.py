@@ -19,6 +19,7 @@ from agent_service.manager_address import ManagerAddress
 from agent_service.runtimes.dummy import DummyRuntime
 from agent_service.runtimes.protocol import Emit, Parameters, Runtime
 from agent_service.tasks import Tasks
+from agent_service.tracing.port import TaskTracing
 
 STARTED_AT = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 
@@ -68,6 +69,7 @@ class Adapter:
         lines: list[str] | None = None,
         public_port: int | None = None,
         manager_url: str | None = None,
+        tracing: TaskTracing | None = None,
         **spec: Any,
     ) -> None:
         self.manager = ManagerAddress(manager_url)
@@ -101,6 +103,7 @@ class Adapter:
             tokens=tokens,
             bound_host=bound_host,
             public_port=public_port,
+            tracing=tracing,
         )
 
     def client(self, host: str = "127.0.0.1:8100") -> httpx.AsyncClient:

@@ -106,6 +106,22 @@ def test_a_wrong_definition_is_400_with_every_path(tmp_path: Path, body: Json, s
     assert said in response.json()["detail"]
 
 
+def test_a_wrong_definition_is_told_as_in_the_config_file(tmp_path: Path) -> None:
+    model = {"provider": "ollama", "model": "m", "temperature": "0.4", "tempreature": 1}
+
+    async def talk(client: httpx.AsyncClient) -> str:
+        body = {"definition": {"behavior": {"model_parameters": model}, "memory": {"kind": 7}}}
+        return str((await client.post("/reload", json=body)).json()["detail"])
+
+    below = "definition.behavior.model_parameters"
+    assert served(KEPT, tmp_path, talk) == (
+        "The definition is wrong, and nothing has changed: "
+        f"{below}.tempreature: found an unknown key; did you mean 'temperature'?; "
+        f'{below}.temperature: found "0.4"; a number is allowed; '
+        "definition.memory.kind: found 7; it should be 'none' or 'thread'."
+    )
+
+
 def test_what_somebody_took_for_a_reference_is_not_quoted(tmp_path: Path) -> None:
     model = {"provider": "openai", "model": "m", "api_key": "sk-secret"}
 

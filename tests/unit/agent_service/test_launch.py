@@ -9,6 +9,7 @@ import pytest
 from agent_service.contract import AdapterStatus
 from agent_service.errors import ConfigError
 from agent_service.launch import is_loopback, read_launch
+from agent_service.tracing.settings import TracingSettings
 
 MANAGED = {"AGENT_SPEC": json.dumps({"id": "planner", "name": "Planner", "entryPoint": "a.b:c", "maxQueue": 3})}
 
@@ -105,6 +106,15 @@ def test_what_is_wrong_in_a_definition_is_named_and_never_quoted() -> None:
     assert "sk-secret" not in str(caught.value)
 
 
+def test_traces_that_cannot_be_are_no_reason_not_to_serve() -> None:
+    environ = {**MANAGED, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+    launch = read_launch([], environ)
+    assert (launch.tracing, launch.tracing_trouble) == (TracingSettings(url="http://collector:4318/v1/traces"), "")
+    launch = read_launch([], {**environ, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
+    assert launch.tracing is None
+    assert "http/protobuf" in launch.tracing_trouble
+
+
 def test_argv_wins_over_the_environment() -> None:
     environ = {**MANAGED, "AGENT_PORT": "8100", "AGENT_MANAGER_URL": "http://127.0.0.1:8000"}
     launch = read_launch(["--name", "Other", "--port", "9", "--manager-url", "http://localhost:1"], environ)
@@ -124,7 +134,7 @@ def test_a_previous_token_alone_switches_nothing_on() -> None:
     ("argv", "sentence"),
     [
         ([], "--id is required"),
-        (["--id", "Not Valid"], "id: String should match pattern"),
+        (["--id", "Not Valid"], 'id: found "Not Valid"; 1 to 63 lower-case letters'),
         (["--id", "x", "--port", "65536"], "The port '65536' is not a whole number from 0 to 65535"),
         (["--id", "x", "--port", "http"], "The port 'http' is not a whole number"),
         (["--id", "x", "--metadata", "{"], "not valid JSON"),
@@ -132,9 +142,9 @@ def test_a_previous_token_alone_switches_nothing_on() -> None:
         (["--id", "x", "--definition", "missing.json"], "which cannot be read"),
         (
             ["--id", "x", "--max-concurrency", "0"],
-            "max_concurrency: Input should be greater than or equal to 1",
+            "maxConcurrency: found 0; it should be greater than or equal to 1",
         ),
-        (["--id", "x", "--drain-timeout-seconds", "-1"], "drain_timeout_seconds"),
+        (["--id", "x", "--drain-timeout-seconds", "-1"], "drainTimeoutSeconds: found -1.0; it should be"),
         (["--id", "x", "--manager-url", "localhost:8000"], "The manager's URL 'localhost:8000' is wrong"),
         (["--id", "x", "--unknown"], "unrecognized arguments: --unknown"),
         (["--id", "x", "--entry", "m:a"], "unrecognized arguments: --entry m:a"),
@@ -154,8 +164,11 @@ def test_wrong_usage_exits_with_2_and_a_sentence(
     [
         ({"AGENT_SPEC": "{"}, "AGENT_SPEC is not valid JSON"),
         ({"AGENT_SPEC": "[]"}, "AGENT_SPEC is not a JSON object"),
-        ({"AGENT_SPEC": '{"id": "x", "name": "x", "maxQeue": 1}'}, "maxQeue: Extra inputs are not permitted"),
-        ({"AGENT_SPEC": '{"id": "X"}'}, "id: String should match pattern"),
+        (
+            {"AGENT_SPEC": '{"id": "x", "name": "x", "maxQeue": 1}'},
+            "maxQeue: found an unknown key; did you mean 'maxQueue'?",
+        ),
+        ({"AGENT_SPEC": '{"id": "X"}'}, 'id: found "X"; 1 to 63 lower-case letters'),
         ({**MANAGED, "AGENT_PORT": "-1"}, "The port '-1'"),
         ({**MANAGED, "AGENT_PORT": "¹"}, "The port"),
         ({**MANAGED, "AGENT_MANAGER_URL": "nope"}, "The manager's URL 'nope' is wrong"),

@@ -24,6 +24,7 @@ from manager.registry.routing import RoutePolicy, Router
 from manager.settings import Secrets
 from manager.specs.models import AgentConfig
 from manager.store.store import DesiredRecord, InstanceRecord
+from manager.supervision.addresses import Addresses
 from manager.supervision.agent_supervisor import AgentSupervisor
 from manager.supervision.launching import Launcher
 from manager.supervision.managed_instance import ManagedInstance
@@ -263,7 +264,8 @@ class FakeAdapters:
     """Every adapter of the fleet behind one transport: takes actions and says the status that follows.
 
     `refusal` answers actions with that HTTP status, `unreachable` refuses connections, `silent` never answers.
-    `locations`: the manager's URL that each was told; `knows_no_location` answers 404 to that.
+    `locations`: the manager's URL that each was told; `knows_no_location` answers 404 to that. `reloads`: the
+    definitions that they were told, with the address of each.
     """
 
     def __init__(self) -> None:
@@ -275,6 +277,7 @@ class FakeAdapters:
         self.knows_no_location = False
         self.infos: dict[str, dict[str, Any]] = {}
         self.statuses: dict[str, dict[str, Any]] = {}
+        self.reloads: list[tuple[str, dict[str, Any]]] = []
         self.on_action: Callable[[Call], Awaitable[None]] | None = None
         self.client = AdapterClient(
             httpx.AsyncClient(transport=httpx.MockTransport(self._answer), trust_env=False), tokens=("secret",)
@@ -295,9 +298,14 @@ class FakeAdapters:
             return httpx.Response(200, json=self.infos.get(url, {}))
         if request.url.path == "/status":
             return httpx.Response(200, json=self.statuses.get(url, {"status": "running"}))
+        if request.url.path == "/health":
+            return httpx.Response(200)
         body = json.loads(request.content)
         if request.url.path == "/manager":
             return self._locate(url, body)
+        if request.url.path == "/reload":
+            self.reloads.append((url, body["definition"]))
+            return httpx.Response(200, json={"changed": ["behavior"]})
         return await self._act(url, body)
 
     def _locate(self, url: str, body: dict[str, Any]) -> httpx.Response:
@@ -316,6 +324,21 @@ class FakeAdapters:
         return httpx.Response(202, json={"status": _STATUS_AFTER[call.action].value})
 
 
+class FakePorts:
+    """Of a machine where somebody listens at those that are `taken` only; picks 9001, 9002 and so on."""
+
+    def __init__(self) -> None:
+        self.taken: set[int] = set()
+        self._picked = 9000
+
+    def pick(self, _host: str) -> int:
+        self._picked += 1
+        return self._picked
+
+    def is_free(self, _host: str, port: int) -> bool:
+        return port not in self.taken
+
+
 def agent(agent_id: str = "echo", **changes: Any) -> AgentConfig:
     """An agent of the config; `changes` as fields of `AgentConfig`."""
     return AgentConfig(id=agent_id, **changes)
@@ -331,6 +354,7 @@ class World:
     store: FakeStore = field(default_factory=FakeStore)
     adapters: FakeAdapters = field(default_factory=FakeAdapters)
     events: list[Event] = field(default_factory=list)
+    ports: FakePorts = field(default_factory=FakePorts)
     listening: dict[int, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -346,7 +370,13 @@ class World:
             store=self.store,  # type: ignore[arg-type]
             spawner=self.spawner,
             launcher=Launcher(
-                {}, "http://127.0.0.1:8000", Secrets(), Path("project"), lambda _id: Path("echo.log"), False
+                {},
+                "http://127.0.0.1:8000",
+                Secrets(),
+                Path("project"),
+                lambda _id: Path("echo.log"),
+                False,
+                addresses=Addresses(pick=self.ports.pick, is_free=self.ports.is_free),
             ),
             adapters=self.adapters.client,
             last_words=lambda _agent_id, _offset: self.last_words,

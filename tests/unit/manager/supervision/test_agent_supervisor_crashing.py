@@ -65,7 +65,7 @@ def test_the_exit_is_told_with_signal_words_and_work_that_was_lost() -> None:
         (exited,) = world.of_kind(EventKind.INSTANCE_EXITED)
         assert exited.instance_id == instance_id
         assert exited.message == f"echo (pid {pid}) {last_exit.reason}"
-        assert exited.data == {"code": None, "signal": 9, "expected": False, "pid": pid}
+        assert exited.data == {"code": None, "signal": 9, "expected": False, "by_manager": False, "pid": pid}
         (scheduled,) = world.of_kind(EventKind.RESTART_SCHEDULED)
         assert scheduled.data == {"delay_seconds": 0.0, "attempt": 1}
 

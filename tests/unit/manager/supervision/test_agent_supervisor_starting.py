@@ -26,7 +26,8 @@ def test_an_agent_is_started_registers_and_runs() -> None:
             EventKind.STATE_CHANGED,
         ]
         started = world.of_kind(EventKind.INSTANCE_STARTED)[0]
-        assert (started.instance_id, started.data) == (instance_id, {"pid": world.process.identity.pid})
+        assert started.instance_id == instance_id
+        assert started.data == {"pid": world.process.identity.pid, "spawn_seconds": 0.001}
         assert len(world.spawner.launches) == 1
         assert world.supervisor.restarts == 0
         assert world.supervisor.last_exit is None
@@ -297,11 +298,11 @@ def test_supervision_ends_when_it_is_cancelled_whatever_happens_at_that_moment(t
 def test_waiting_for_a_state_ends_with_it_or_with_patience() -> None:
     async def scenario(world: Supervised) -> None:
         running = frozenset({AgentState.RUNNING})
-        assert not await world.supervisor.settled(running, timeout=2)
-        waiting = asyncio.create_task(world.supervisor.settled(running, timeout=2))
+        assert not await world.supervisor.keeper.settled(running, timeout=2)
+        waiting = asyncio.create_task(world.supervisor.keeper.settled(running, timeout=2))
         await advance(1)
         await world.start()
         assert await waiting
-        assert await world.supervisor.settled(running, timeout=0)
+        assert await world.supervisor.keeper.settled(running, timeout=0)
 
     supervise(scenario)

@@ -32,6 +32,7 @@ def ended(exit_: Exit, *, in_flight: int = 0, last_words: str | None = None, **f
         (event,) = world.of_kind(EventKind.INSTANCE_EXITED)
         assert (last.code, last.signal, last.at) == (exit_.code, exit_.signal, clock.now())
         assert event.message == f"echo (pid 7) {last.reason}"
+        assert event.data["by_manager"] is ("failure" in facts)
         return last.reason, bool(event.data["expected"])
 
     return run(scenario(), clock)

@@ -45,6 +45,14 @@ def test_a_command_is_run_as_it_is() -> None:
     assert launch(command=["node", "agent.js", "--fast"], port=8100).argv == ("node", "agent.js", "--fast")
 
 
+def test_where_traces_have_an_endpoint_each_agent_goes_by_its_own_name_unless_it_says_otherwise() -> None:
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_SERVICE_NAME": "the manager"}
+    assert launch(environ=environ).environment["OTEL_SERVICE_NAME"] == "echo"
+    own = launch(environ=environ, env={"OTEL_SERVICE_NAME": "mine"}).environment
+    assert (own["OTEL_SERVICE_NAME"], own["OTEL_EXPORTER_OTLP_ENDPOINT"]) == ("mine", "http://collector:4318")
+    assert "OTEL_SERVICE_NAME" not in launch().environment
+
+
 def test_each_launch_is_an_instance_of_its_own() -> None:
     first, second = launch(), launch()
     assert first.instance_id != second.instance_id

@@ -24,7 +24,7 @@ class Agent:
 
     def usage(self, pid: int) -> Usage | None:
         size = self._sizes[pid]
-        return None if size is None else Usage(cpu_percent=0.0, rss_bytes=int(size * MIB))
+        return None if size is None else Usage(0.0, int(size * MIB), cpu_seconds=0.0, open_fds=None)
 
     def end_for(self, instance: Any, failure: str) -> None:
         self.ended[instance.pid] = failure

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manager.errors import ConfigError, ConfigIssue, NotReady
+from manager.errors import ConfigError, ConfigIssue, NotReady, StateConflict
 from manager.events import Event, EventBus, EventKind
 from manager.settings import RuntimeSettings
 from manager.specs.diff import ConfigDiff
@@ -135,6 +135,21 @@ def test_a_plan_changes_nothing_and_tells_nobody() -> None:
 
     world = reloading(scenario, fleet({"id": "a"}))
     assert (world.supervisor.calls, world.events) == ([], [])
+
+
+def test_who_has_seen_a_plan_is_given_that_plan_or_nothing() -> None:
+    async def scenario(world: Reloading) -> None:
+        world.file = fleet({"id": "b"})
+        seen = (await world.reloader.plan()).fingerprint
+        world.file = fleet({"id": "c"})
+        with pytest.raises(StateConflict, match="has changed since you saw this plan"):
+            await world.reloader.apply(actor="dashboard", seen=seen)
+        assert world.supervisor.calls == [] and world.events == []
+        world.file = fleet({"id": "b"})
+        await world.reloader.apply(actor="dashboard", seen=seen)
+        assert world.supervisor.calls == ["remove a", "add b"]
+
+    reloading(scenario, fleet({"id": "a"}))
 
 
 def test_a_wrong_file_changes_nothing_and_says_everything_that_is_wrong() -> None:
