@@ -68,6 +68,8 @@ class _Call:
     record: KeyedCall
     recording: Recording
     task: asyncio.Task[None] | None = None
+    is_replay: bool = False
+    """The answer is to a request that an earlier manager had taken."""
 
 
 class _NotBegun(Exception):
@@ -110,7 +112,8 @@ class Idempotency:
         reader = call.recording.reader()
         try:
             await reader.until_head()
-            headers = call.recording.headers if is_first else [*call.recording.headers, REPLAYED]
+            is_replay = call.is_replay or not is_first
+            headers = [*call.recording.headers, REPLAYED] if is_replay else call.recording.headers
             yield ForwardedAnswer(call.recording.status, headers, reader)
         finally:
             reader.close()
@@ -259,6 +262,7 @@ class Idempotency:
                 raise _NotBegun
             if said != asking.call:
                 raise _AnswerLost
+            call.is_replay = True
             return await self._record(call, answer)
 
     async def _until_registered(self, record: KeyedCall) -> None:
@@ -273,21 +277,28 @@ class Idempotency:
     async def _record(self, call: _Call, answer: ForwardedAnswer) -> bool:
         recording = call.recording
         recording.begin(answer.status, [header for header in answer.headers if header[0] != _CALL_NAME])
+        length, last = _length(answer.headers), b""
         async for chunk in answer.chunks:
-            await recording.write(chunk)
-        # First to disk: who has seen the end may ask again at once, of another manager.
-        is_written = await self._keep(call)
+            if recording.size + len(chunk) == length:
+                last = chunk
+            else:
+                await recording.write(chunk)
+        # First to disk: who has seen the end, by its length or by the stream's own, may ask again at once, of another
+        # manager. Where only the content tells the end, the instance still has the answer.
+        is_written = await self._keep(call, last)
+        if last:
+            await recording.write(last)
         recording.complete()
         return is_written
 
-    async def _keep(self, call: _Call) -> bool:
+    async def _keep(self, call: _Call, last: bytes) -> bool:
         recording = call.recording
         if recording.status in _UNEXECUTED and not any(name == _TASK_ID_NAME for name, _ in recording.headers):
             await self._free(call.record)
             return True
         record = replace(call.record, state=CallState.ANSWERED, status=recording.status)
-        if recording.is_whole:
-            record = replace(record, headers=_texts(recording.headers), body=recording.body())
+        if recording.size + len(last) <= self._limits.max_answer_bytes:
+            record = replace(record, headers=_texts(recording.headers), body=recording.body() + last)
         else:
             record = dropped(record)
         return await self._write(call, record)
@@ -336,3 +347,8 @@ async def _whole(request: ForwardRequest) -> ForwardRequest:
 
 def _texts(headers: RawHeaders) -> list[list[str]]:
     return [[name.decode("latin-1"), value.decode("latin-1")] for name, value in headers]
+
+
+def _length(headers: RawHeaders) -> int | None:
+    found = dict(headers).get(b"content-length")
+    return int(found) if found is not None else None

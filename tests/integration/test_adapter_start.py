@@ -50,7 +50,10 @@ def test_a_module_that_raises_has_its_traceback_in_a_field(tmp_path: Path) -> No
     ("env", "sentence"),
     [
         ({"AGENT_SPEC": "{"}, "AGENT_SPEC is not valid JSON"),
-        ({"AGENT_SPEC": '{"id": "x", "name": "X", "maxQueue": -1}'}, "maxQueue: Input should be greater than"),
+        (
+            {"AGENT_SPEC": '{"id": "x", "name": "X", "maxQueue": -1}'},
+            "maxQueue: found -1; it should be greater than or equal to 0",
+        ),
         ({"AGENT_ID": "x", "AGENT_PORT": "http"}, "The port 'http' is not a whole number"),
         ({"AGENT_ID": "x", "AGENT_HOST": "0.0.0.0"}, "Refusing to bind 0.0.0.0 without a token"),
         (

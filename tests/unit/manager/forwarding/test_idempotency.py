@@ -163,6 +163,20 @@ def test_the_same_key_gets_the_same_answer_and_runs_once() -> None:
     keyed.run(scenario())
 
 
+def test_who_has_read_to_the_end_by_its_length_finds_the_answer_on_disk() -> None:
+    async def scenario() -> None:
+        request = ForwardRequest("echo", [(b"idempotency-key", b"k"), (b"accept", b"*/*")], [], b"{}")
+        async with keyed.idempotency.forward(request) as answer:
+            assert await anext(aiter(answer.chunks)) == b"one" and keyed.disk.calls["k"].body is None
+            assert await anext(aiter(answer.chunks)) == b"two" and keyed.disk.calls["k"].body == b"onetwo"
+        keyed.restart_manager()
+        assert await keyed.send() == (b"onetwo", True)
+
+    keyed = Keyed(ANSWER)
+    keyed.agent.headers.append((b"content-length", b"6"))
+    keyed.run(scenario())
+
+
 def test_without_a_key_nothing_is_remembered() -> None:
     async def scenario() -> None:
         for _ in range(2):
@@ -269,7 +283,7 @@ def test_after_the_managers_death_the_answer_is_asked_of_the_instance_that_has_t
     async def scenario() -> None:
         await lose_the_manager(keyed)
         first, second = await asyncio.gather(keyed.send(), keyed.send())
-        assert first[0] == second[0] == b"onetwo"
+        assert first == second == (b"onetwo", True)
         assert keyed.agent.asked == [("i1", keyed.agent.names[0])]
         assert await keyed.send() == (b"onetwo", True)
         assert keyed.agent.runs == ["i1"]
