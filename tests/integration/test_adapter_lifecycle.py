@@ -182,6 +182,7 @@ def test_a_restart_under_a_manager_is_an_exit_with_0() -> None:
         assert len(adapter.events("Agent ready")) == 1
 
 
+@pytest.mark.full
 def test_a_stop_during_a_restart_is_a_stop() -> None:
     with dummy() as adapter, adapter.ready() as client:
         executing(client, sleep_ms=1500)

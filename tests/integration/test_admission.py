@@ -87,6 +87,7 @@ def test_one_clients_flood_delays_another_by_one_turn(manager: ManagerProcess) -
     assert order.index("late") <= 2 and len(order) == 9
 
 
+@pytest.mark.full
 def test_a_pause_answers_those_who_wait_at_once_with_409(manager: ManagerProcess) -> None:
     with busy(manager, "paused", queued=2, sleep_ms=3000) as answers:
         before = time.monotonic()
@@ -111,6 +112,7 @@ def test_a_scale_down_under_load_loses_nothing(manager: ManagerProcess) -> None:
     until(lambda: len(manager.agent("scaled")["instances"]) == 1, "two of three have gone")
 
 
+@pytest.mark.full
 def test_a_client_that_leaves_the_queue_frees_its_place(manager: ManagerProcess) -> None:
     with busy(manager, "full", queued=1, sleep_ms=1500):
         with httpx.Client(base_url=manager.url, timeout=0.3) as impatient, pytest.raises(httpx.ReadTimeout):

@@ -185,6 +185,7 @@ def test_a_connection_that_breaks_is_made_again_and_no_exit_is_missed(tmp_path: 
     scenario("fork", tmp_path, run)
 
 
+@pytest.mark.full
 def test_a_server_that_dies_during_a_start_leaves_no_second_process_behind(tmp_path: Path) -> None:
     async def run(shop: Workshop) -> None:
         for _ in range(5):
@@ -549,6 +550,7 @@ def test_a_start_of_a_server_at_a_path_that_is_served_is_no_error(tmp_path: Path
     scenario("fork", tmp_path, run)
 
 
+@pytest.mark.full
 def test_the_next_manager_shares_a_port_whose_listener_only_the_old_server_has(tmp_path: Path) -> None:
     port = free_port("127.0.0.1")
     packages = tmp_path / "site-packages"
@@ -589,6 +591,7 @@ def test_several_instances_started_at_once_share_one_port(tmp_path: Path) -> Non
     scenario("fork", tmp_path, run)
 
 
+@pytest.mark.full
 def test_a_server_without_work_and_without_a_manager_ends(tmp_path: Path) -> None:
     path = tmp_path / "s" / "light.sock"
     code = (

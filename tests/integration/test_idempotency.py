@@ -49,6 +49,7 @@ def test_a_replay_is_the_first_answer_and_another_body_is_refused(manager: Manag
     assert send(manager, "plain", "no spaces", n=1).status_code == 400
 
 
+@pytest.mark.full
 def test_a_second_request_joins_a_stream_from_its_start(manager: ManagerProcess) -> None:
     def ask() -> httpx.Response:
         return send(manager, "streaming", "s", accept="text/event-stream", stream=5, sleep_ms=1000)

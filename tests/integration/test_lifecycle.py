@@ -201,6 +201,7 @@ def test_an_adapter_that_is_killed_while_it_drains_is_stopped_and_tells_so(fleet
     assert "while it was being stopped" in row["last_exit"]["reason"]
 
 
+@pytest.mark.full
 def test_an_agent_that_keeps_crashing_is_failed_with_the_reason(fleet: Fleet) -> None:
     manager, agent = fleet.manager, fleet.started()
     seen: set[int] = set()

@@ -156,6 +156,7 @@ def test_a_port_in_use_is_said_before_any_agent_starts(tmp_path: Path) -> None:
     assert not (tmp_path / "logs" / "one.log").exists()
 
 
+@pytest.mark.full
 def test_an_agents_port_in_use_is_told_and_taken_as_soon_as_it_is_free(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -182,6 +183,7 @@ def test_an_entry_point_that_cannot_be_imported_fails_once_and_says_why(tmp_path
         assert any("broken failed" in line and "no_such_module" in line for line in manager.output)
 
 
+@pytest.mark.full
 def test_a_reference_that_vanished_fails_the_start_and_names_agent_and_key(tmp_path: Path) -> None:
     (tmp_path / "key.txt").write_text("s3cret\n")
     config = write_config(tmp_path, [{"id": "keyed", "autostart": False, "env": {"TEAM_KEY": "file:key.txt"}}])
@@ -251,6 +253,7 @@ def test_an_agent_from_elsewhere_that_falls_silent_is_lost(tmp_path: Path) -> No
         assert manager.execute("ghost").status_code == 503
 
 
+@pytest.mark.full
 def test_an_agent_whose_loop_is_blocked_is_unresponsive_until_it_answers_again(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "stuck"}], heartbeatIntervalSeconds=0.5, heartbeatTtlSeconds=4)
     with running_manager(config) as manager:

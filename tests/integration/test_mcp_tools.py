@@ -271,6 +271,7 @@ def test_a_server_gets_its_own_environment_and_no_other_of_ours(monkeypatch: pyt
     run(scenario)
 
 
+@pytest.mark.full
 @LINUX
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_whatever_a_server_has_started_ends_with_the_agent(number: signal.Signals) -> None:

@@ -101,6 +101,7 @@ def test_agents_come_go_change_and_restart_as_their_change_needs(tmp_path: Path)
         assert reload(manager)["changed"] == [], "once is enough"
 
 
+@pytest.mark.full
 def test_a_removed_agent_finishes_what_it_is_doing_and_does_not_delay_the_answer(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "gone"}, {"id": "stays"}])
     with running_manager(config) as manager:
@@ -118,6 +119,7 @@ def test_a_removed_agent_finishes_what_it_is_doing_and_does_not_delay_the_answer
         assert manager.execute("gone").status_code == 404
 
 
+@pytest.mark.full
 def test_a_restarted_agent_finishes_what_it_is_doing_and_then_runs_with_the_new_values(tmp_path: Path) -> None:
     agent = {"id": "one", "entryPoint": "tests.fixtures.agents:environment"}
     config = write_config(tmp_path, [{**agent, "env": {"GREETING": "hello"}}])

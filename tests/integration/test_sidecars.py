@@ -53,6 +53,7 @@ def kill_manager(manager: ManagerProcess) -> None:
     manager.process.wait()
 
 
+@pytest.mark.full
 def test_an_agent_starts_after_its_sidecar_finds_it_and_drains_before_it(tmp_path: Path) -> None:
     (tmp_path / "sick").touch()
     token = {"MANAGER_TOKEN": "a-token"}
@@ -94,6 +95,7 @@ def test_a_sidecar_takes_no_tasks_and_no_pause(tmp_path: Path) -> None:
         assert manager.stop() == 0
 
 
+@pytest.mark.full
 def test_a_sidecar_that_fails_its_probe_is_restarted_and_its_user_goes_on(tmp_path: Path) -> None:
     with running_manager(write_config(tmp_path, fleet(tmp_path))) as manager:
         user = manager.wait_for("user", "running")

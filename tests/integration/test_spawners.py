@@ -379,6 +379,7 @@ def test_a_stopping_agent_says_so_at_its_public_port(kind: str, tmp_path: Path) 
     scenario(kind, tmp_path, run)
 
 
+@pytest.mark.full
 @kinds
 def test_thirty_start_at_once(kind: str, tmp_path: Path) -> None:
     async def run(shop: Workshop) -> None:
