@@ -14,6 +14,8 @@ from manager.supervision.tools import Tools
 
 # Seconds before the drain deadline at which is noted what is still in flight.
 _LOOK_SECONDS = 0.25
+# An adapter's timer may fire so much too early: it counts from when its event loop last woke.
+_EARLY_SECONDS = 0.05
 
 log = structlog.get_logger(__name__)
 
@@ -27,14 +29,13 @@ async def stop_instance(instance: ManagedInstance, plan: StopPlan, tools: Tools)
     was_asked = await _ask_to_drain(instance, plan, tools)
     if not was_asked:
         instance.process.terminate()
-    if await _ended_within(instance, plan.deadline - _LOOK_SECONDS - tools.clock.monotonic()):
-        return
-    work = _work_left(instance, tools)
-    if await _ended_within(instance, plan.deadline - tools.clock.monotonic()):
-        # The adapter's deadline is the same moment: it may have cancelled and gone before we woke.
-        if tools.clock.monotonic() >= plan.deadline:
-            _report_deadline(instance, work, tools)
-        return
+    for moment in (plan.deadline - _LOOK_SECONDS, plan.deadline):
+        work = _work_left(instance, tools)
+        if await _ended_within(instance, moment - tools.clock.monotonic()):
+            # The adapter's deadline is the same moment: it may have cancelled and gone before we woke.
+            if tools.clock.monotonic() >= plan.deadline - _EARLY_SECONDS:
+                _report_deadline(instance, work, tools)
+            return
     _report_deadline(instance, _work_left(instance, tools), tools)
     # Once only: a second one would end an adapter of ours on the spot.
     if was_asked:
