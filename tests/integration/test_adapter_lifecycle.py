@@ -82,6 +82,7 @@ def test_past_the_deadline_a_task_is_cancelled_named_and_told() -> None:
         assert line["ran_ms"] >= 500
 
 
+@pytest.mark.full
 def test_a_stream_past_the_deadline_ends_with_an_error_event() -> None:
     with dummy("--drain-timeout-seconds", "0") as adapter, adapter.ready() as client:
         body = {"parameters": {"stream": 2, "sleep_ms": 600_000}}
@@ -192,6 +193,7 @@ def test_a_stop_during_a_restart_is_a_stop() -> None:
         assert len(adapter.events("Agent ready")) == 1
 
 
+@pytest.mark.full
 @posix
 def test_a_restart_that_cannot_be_done_exits_with_1(tmp_path: Path) -> None:
     directory = tmp_path / "gone"

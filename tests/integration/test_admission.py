@@ -98,6 +98,7 @@ def test_a_pause_answers_those_who_wait_at_once_with_409(manager: ManagerProcess
     manager.act("paused", "resume")
 
 
+@pytest.mark.full
 def test_a_restart_keeps_the_queue_for_the_successor(manager: ManagerProcess) -> None:
     with busy(manager, "restarted", queued=2, sleep_ms=700) as answers:
         manager.act("restarted", "restart", strategy="recreate")

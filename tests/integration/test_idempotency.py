@@ -91,6 +91,7 @@ def runs(manager: ManagerProcess, agent_id: str) -> int:
     return int(httpx.get(f"{url}/status").json()["tasks_total"])
 
 
+@pytest.mark.full
 def test_an_answer_outlives_a_manager_that_is_killed(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "one"}])
     with running_manager(config) as first:

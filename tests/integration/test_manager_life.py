@@ -50,6 +50,7 @@ def test_ctrl_c_drains_every_agent_and_shows_who_is_busy(tmp_path: Path) -> None
     assert any(line.startswith("draining: busy") and "Ctrl-C again" in line for line in manager.output)
 
 
+@pytest.mark.full
 def test_a_second_ctrl_c_ends_busy_agents_at_once(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "busy", "drainTimeoutSeconds": 600}])
     with running_manager(config) as manager:
@@ -146,6 +147,7 @@ def test_a_second_manager_on_the_same_state_directory_is_refused(tmp_path: Path)
         assert manager.http.get("/ready").status_code == 200
 
 
+@pytest.mark.full
 def test_a_port_in_use_is_said_before_any_agent_starts(tmp_path: Path) -> None:
     config = write_config(tmp_path, TWO)
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -198,6 +200,7 @@ def test_a_reference_that_vanished_fails_the_start_and_names_agent_and_key(tmp_p
         assert "s3cret" not in manager.http.get("/api/agent-services/keyed").text
 
 
+@pytest.mark.full
 def test_any_program_that_speaks_the_adapter_api_can_be_an_agent(tmp_path: Path) -> None:
     program = ROOT / "tests" / "integration" / "foreign_agent.py"
     config = write_config(tmp_path, [{"id": "foreign", "command": [sys.executable, str(program)]}])

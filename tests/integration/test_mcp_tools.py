@@ -362,6 +362,7 @@ def test_closing_at_any_moment_leaves_no_call_waiting_and_no_process_running() -
     assert not set(psutil.Process().children()) - others
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["http", "sse"])
 def test_a_server_over_http_dies_in_a_call_and_comes_back_under_another_session(kind: str) -> None:
     async def scenario() -> None:

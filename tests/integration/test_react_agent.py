@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.fixtures.adapter import ROOT, AdapterProcess, execute, executing, in_flight, in_thread, until
 
@@ -151,6 +152,7 @@ def test_reloads_under_load_fail_nobody_and_a_client_that_hangs_up_ends_its_call
         )
 
 
+@pytest.mark.full
 def test_a_large_agent_starts_from_a_file_while_its_model_and_its_servers_are_down(tmp_path: Path) -> None:
     model = {"provider": "openai", "model": "m", "base_url": "http://127.0.0.1:1/v1", "retries": 0}
     server = {"name": "gone", "transport": "http", "url": "http://127.0.0.1:1/mcp"}

@@ -189,6 +189,7 @@ def test_an_agent_under_another_id_takes_its_predecessors_port(tmp_path: Path) -
         assert manager.execute("after", a=1).status_code == 200
 
 
+@pytest.mark.full
 def test_a_wrong_file_changes_nothing_and_says_everything_that_is_wrong(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "one"}])
     with running_manager(config) as manager:
@@ -258,6 +259,7 @@ def test_dummies_stay_dummies(tmp_path: Path) -> None:
         assert manager.execute("two", a=1).json()["result"] == {"echo": {"a": 1}}
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this platform has no SIGHUP")
 def test_sighup_reloads(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "one"}])

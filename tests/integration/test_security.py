@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.integration.manager_process import COMMAND, DEADLINE_SECONDS, ROOT, running_manager, write_config
 
@@ -55,6 +56,7 @@ def test_with_tokens_on_only_their_holders_change_anything(tmp_path: Path) -> No
         assert TOKEN not in everything and PREVIOUS not in everything
 
 
+@pytest.mark.full
 def test_the_dashboards_own_posts_work_after_signing_in_and_foreign_ones_do_not(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "one"}])
     with running_manager(config, environment=ENVIRONMENT) as manager:

@@ -78,6 +78,7 @@ def test_an_agent_starts_after_its_sidecar_finds_it_and_drains_before_it(tmp_pat
     assert journal(tmp_path)[-2:] == ["asked", "ended the-tool"]
 
 
+@pytest.mark.full
 def test_a_sidecar_takes_no_tasks_and_no_pause(tmp_path: Path) -> None:
     with running_manager(write_config(tmp_path, fleet(tmp_path)[1:])) as manager:
         manager.wait_for("the-tool", "running")
