@@ -29,14 +29,17 @@ async def stop_instance(instance: ManagedInstance, plan: StopPlan, tools: Tools)
     was_asked = await _ask_to_drain(instance, plan, tools)
     if not was_asked:
         instance.process.terminate()
+    work = _work_left(instance, tools)
     for moment in (plan.deadline - _LOOK_SECONDS, plan.deadline):
-        work = _work_left(instance, tools)
+        # Once the deadline has come, the adapter has cancelled what it had, and may have said goodbye.
+        if tools.clock.monotonic() < plan.deadline - _EARLY_SECONDS:
+            work = _work_left(instance, tools)
         if await _ended_within(instance, moment - tools.clock.monotonic()):
             # The adapter's deadline is the same moment: it may have cancelled and gone before we woke.
             if tools.clock.monotonic() >= plan.deadline - _EARLY_SECONDS:
                 _report_deadline(instance, work, tools)
             return
-    _report_deadline(instance, _work_left(instance, tools), tools)
+    _report_deadline(instance, work, tools)
     # Once only: a second one would end an adapter of ours on the spot.
     if was_asked:
         instance.process.terminate()
