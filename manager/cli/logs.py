@@ -12,14 +12,13 @@ from manager.cli.following import follow as follow_manager
 from manager.cli.options import AgentsArgument, AsJson, Follow, Url
 from manager.cli.output import print_error, print_json_line, print_line
 from manager.cli.session import Session, session_of
+from manager.moments import WRITTEN
 
 if TYPE_CHECKING:
     from manager.cli.client import JsonObject, ManagerClient
 
 DEFAULT_LINES = 100
 MOST_LINES = 10_000
-
-_WHEN = "an age such as 10m, 2h or 7d, or a time such as 2026-01-02T03:04:05Z."
 
 
 def _text_option(name: str, metavar: str, text: str) -> Any:
@@ -37,8 +36,8 @@ Lines = Annotated[
         show_default=False,
     ),
 ]
-Since = Annotated[str | None, _text_option("--since", "WHEN", f"Only from then on: {_WHEN}")]
-Until = Annotated[str | None, _text_option("--until", "WHEN", f"Only until then: {_WHEN}")]
+Since = Annotated[str | None, _text_option("--since", "WHEN", f"Only from then on: {WRITTEN}.")]
+Until = Annotated[str | None, _text_option("--until", "WHEN", f"Only until then: {WRITTEN}.")]
 Level = Annotated[
     str | None, _text_option("--level", "LEVEL", "Only this and graver: debug, info, warning, error, critical.")
 ]
