@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import structlog
@@ -15,6 +16,8 @@ from agent_service.runtimes.protocol import Emit, Parameters, ignore_chunk
 
 log = structlog.stdlib.get_logger(__name__)
 
+_LOOK_SECONDS = 0.01
+
 Milliseconds = Annotated[float, Field(ge=0, le=86_400_000, allow_inf_nan=False)]
 
 
@@ -24,6 +27,7 @@ class Orders(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
     sleep_ms: Milliseconds = 0
+    while_file: Annotated[str, Field(min_length=1)] | None = None
     block_ms: Milliseconds = 0
     fail: str | None = None
     exit: Annotated[int, Field(ge=0, le=255)] | None = None
@@ -33,7 +37,7 @@ class Orders(BaseModel):
 
 
 class DummyRuntime:
-    """In order: logs, allocates, blocks, streams or sleeps, exits or fails; else `{"echo": parameters}`."""
+    """In order: logs, allocates, blocks, streams or waits, exits or fails; else `{"echo": parameters}`."""
 
     supports_streaming = True
 
@@ -45,7 +49,7 @@ class DummyRuntime:
         return await self._obey(parameters, streamed=False, emit=ignore_chunk)
 
     async def stream(self, parameters: Parameters, emit: Emit) -> Any:
-        """Chunks are `{"chunk": n}`, `sleep_ms` apart."""
+        """Chunks are `{"chunk": n}`, with a wait between two."""
         return await self._obey(parameters, streamed=True, emit=emit)
 
     async def close(self) -> None:
@@ -62,7 +66,7 @@ class DummyRuntime:
         if streamed and orders.stream:
             await _emit_chunks(orders, emit)
         else:
-            await asyncio.sleep(orders.sleep_ms / 1000)
+            await _wait(orders)
         del ballast
         if orders.exit is not None:
             flush()
@@ -86,8 +90,18 @@ def read_orders(parameters: Parameters) -> Orders:
 async def _emit_chunks(orders: Orders, emit: Emit) -> None:
     for number in range(orders.stream):
         if number:
-            await asyncio.sleep(orders.sleep_ms / 1000)
+            await _wait(orders)
         await emit({"chunk": number})
+
+
+async def _wait(orders: Orders) -> None:
+    await asyncio.sleep(orders.sleep_ms / 1000)
+    while _is_held(orders):  # noqa: ASYNC110 - no event
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _is_held(orders: Orders) -> bool:
+    return orders.while_file is not None and Path(orders.while_file).exists()
 
 
 def _block(seconds: float) -> None:

@@ -355,13 +355,18 @@ class AgentSupervisor:
 
     def _stop(self, instances: tuple[ManagedInstance, ...]) -> None:
         order = self._order
-        seconds = self.agent.drain_timeout_seconds if order.seconds is None else order.seconds
         replaced = self._wanted > 0 and self.shared_port is not None
         for instance in instances:
             if order.at_once:
                 self._set.kill(instance, order.reason)
             else:
+                seconds = self._drain_seconds(instance) if order.seconds is None else order.seconds
                 self._set.stop(instance, seconds, order.reason, replaced=replaced)
+
+    def _drain_seconds(self, instance: ManagedInstance) -> float:
+        """As its config says, unless it drains already: what somebody was told then holds."""
+        left = self._set.drain_left(instance)
+        return self.agent.drain_timeout_seconds if left is None else left
 
     def _hurry(self, seconds: float) -> None:
         """Bring the deadline of the drains that go on nearer; never put it off."""

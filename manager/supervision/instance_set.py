@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 
@@ -139,7 +138,8 @@ class InstanceSet:
         if instance.control is not None:
             instance.control.cancel()
         # A drain that an earlier manager began, or somebody at the adapter itself, is never put off.
-        seconds = min(seconds, self._drain_left(instance))
+        left = self.drain_left(instance)
+        seconds = seconds if left is None else min(seconds, left)
         if instance.probing is not None:
             # It has nothing to drain that we would know of: SIGTERM at once, and until SIGKILL the usual grace.
             seconds = 0.0
@@ -154,6 +154,13 @@ class InstanceSet:
             timeout_seconds=round(seconds, 3),
         )
         self._control(instance, stop_instance(instance, plan, self._tools), "stop")
+
+    def drain_left(self, instance: ManagedInstance) -> float | None:
+        """Seconds until the drain deadline that the instance itself has told of; None while it has told of none."""
+        known = self.registered(instance)
+        if known is None or known.report.drain_deadline is None:
+            return None
+        return max(0.0, (known.report.drain_deadline - self._tools.clock.now()).total_seconds())
 
     def kill(self, instance: ManagedInstance, reason: str, *, failure: bool = False) -> None:
         """End it and its process group this moment; with `failure` that counts as a crash."""
@@ -174,13 +181,6 @@ class InstanceSet:
         return StopPlan(
             reason, deadline, deadline_at, deadline + grace, deadline_at + timedelta(seconds=grace), replaced
         )
-
-    def _drain_left(self, instance: ManagedInstance) -> float:
-        """Seconds until the drain deadline that the instance itself has told of."""
-        known = self.registered(instance)
-        if known is None or known.report.drain_deadline is None:
-            return math.inf
-        return max(0.0, (known.report.drain_deadline - self._tools.clock.now()).total_seconds())
 
     def _keep(self, instance: ManagedInstance, probe: ProbeSettings | None) -> None:
         self.all.append(instance)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.fixtures.adapter import AdapterProcess, FakeManager, execute, executing, fake_manager
+from tests.fixtures.adapter import AdapterProcess, FakeManager, execute, fake_manager, held
 
 
 def managed(manager: FakeManager, **env: str) -> AdapterProcess:
@@ -30,7 +30,7 @@ def test_an_adapter_registers_when_it_is_ready_and_unregisters_when_it_is_draine
             "metadata": {"team": "core"},
         }
         assert manager.wait_for("heartbeat")["status"] == "running"
-        finish = executing(client, sleep_ms=1500)
+        finish = held(client)
         client.post("/action", json={"action": "stop"})
         stopping = manager.wait_for("heartbeat", lambda body: body["status"] == "stopping")
         assert stopping["in_flight"] == 1

@@ -340,9 +340,11 @@ def test_a_client_that_leaves_during_a_stream_hangs_up_on_the_adapter(
     assert gone.wait(_SECONDS)
 
 
-@pytest.mark.parametrize(("agent_id", "outcome"), [("echo", "cancelled"), ("keen", "succeeded")])
+@pytest.mark.parametrize(
+    ("agent_id", "sleep_ms", "outcome"), [("echo", 600_000, "cancelled"), ("keen", 1500, "succeeded")]
+)
 def test_a_task_whose_client_has_gone_is_cancelled_unless_the_agent_wants_it_done(
-    manager: ManagerProcess, agent_id: str, outcome: str
+    manager: ManagerProcess, agent_id: str, sleep_ms: int, outcome: str
 ) -> None:
     def count() -> float:
         page = manager.http.get("/metrics").text.splitlines()
@@ -350,10 +352,11 @@ def test_a_task_whose_client_has_gone_is_cancelled_unless_the_agent_wants_it_don
         return sum(float(line.split()[-1]) for line in lines if f'outcome="{outcome}"' in line)
 
     before = count()
-    with pytest.raises(httpx.ReadTimeout):
-        manager.http.post(
-            f"/api/agent-services/{agent_id}/execute", json={"parameters": {"sleep_ms": 1500}}, timeout=0.4
-        )
+    status = f"/api/agent-services/{agent_id}/status"
+    body = b'{"parameters": {"sleep_ms": %d}}' % sleep_ms
+    with Client(manager) as client:
+        client.socket.sendall(client.head(status.replace("status", "execute"), f"Content-Length: {len(body)}") + body)
+        until(lambda: manager.http.get(status).json()["in_flight"] == 1, "the task is in flight")
     until(lambda: count() == before + 1, f"the task is {outcome}")
 
 

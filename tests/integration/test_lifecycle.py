@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.fixtures.gate import Gate
 from tests.integration.conftest import Fleet
 from tests.integration.manager_process import ManagerProcess, until
-
-
-@contextmanager
-def task_in_flight(manager: ManagerProcess, agent_id: str, **parameters: object) -> Iterator[Future[httpx.Response]]:
-    """An execute under way: inside, the adapter is working on it."""
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(manager.execute, agent_id, **parameters)
-        service_url = manager.agent(agent_id)["service_url"]
-        until(lambda: httpx.get(f"{service_url}/status").json()["in_flight"] == 1, "the task is in flight")
-        yield answer
+from tests.integration.tasks import task_in_flight
 
 
 def kinds(manager: ManagerProcess, agent_id: str) -> list[str]:
@@ -47,13 +39,13 @@ def test_a_paused_agent_answers_409_until_it_is_resumed(fleet: Fleet) -> None:
 
 def test_a_stop_lets_the_task_in_flight_finish_and_refuses_new_work(fleet: Fleet) -> None:
     manager, agent = fleet.manager, fleet.started()
-    with task_in_flight(manager, agent, sleep_ms=2000, token="mine") as answer:
+    with task_in_flight(manager, agent, token="mine") as task:
         row = manager.act(agent, "stop")
         assert row["state"] == "stopping" and row["drain_deadline"] is not None
         assert manager.agent(agent)["state"] == "stopping"
         assert manager.execute(agent, late=True).status_code == 409
-        assert answer.result().status_code == 200
-        assert answer.result().json()["result"] == {"echo": {"sleep_ms": 2000, "token": "mine"}}
+        answer = task.finish()
+        assert answer.status_code == 200 and answer.json()["result"]["echo"]["token"] == "mine"
     row = manager.wait_for(agent, "stopped")
     assert (row["last_exit"]["code"], row["last_exit"]["signal"]) == (0, None)
     assert row["pid"] is None and row["desired_state"] == "stopped"
@@ -62,9 +54,9 @@ def test_a_stop_lets_the_task_in_flight_finish_and_refuses_new_work(fleet: Fleet
 
 def test_a_drain_that_takes_too_long_cancels_the_task_and_names_it(fleet: Fleet) -> None:
     manager, agent = fleet.manager, fleet.started()
-    with task_in_flight(manager, agent, sleep_ms=60_000) as answer:
+    with task_in_flight(manager, agent) as task:
         manager.act(agent, "stop", timeout_seconds=0.5)
-        assert answer.result().status_code in (500, 502, 503)
+        assert task.answer.result().status_code in (500, 502, 503)
     row = manager.wait_for(agent, "stopped")
     assert row["last_exit"]["code"] == 0
     timed_out = next(event for event in manager.events(agent) if event["kind"] == "drain_timed_out")
@@ -123,11 +115,11 @@ def test_rolling_restarts_under_load_fail_no_request(fleet: Fleet) -> None:
 def test_a_task_in_flight_outlives_the_rolling_restart_of_its_agent(fleet: Fleet) -> None:
     manager, agent = fleet.manager, fleet.started()
     before = manager.agent(agent)
-    with task_in_flight(manager, agent, sleep_ms=3000) as answer:
+    with task_in_flight(manager, agent) as task:
         manager.act(agent, "restart")
         until(lambda: (row := manager.agent(agent))["pid"] != before["pid"] and row["ready"], "the successor serves")
         assert manager.execute(agent, new=True).status_code == 200
-        assert answer.result().json()["result"] == {"echo": {"sleep_ms": 3000}}
+        assert task.finish().status_code == 200
     replaced(manager, agent, before)
 
 
@@ -139,13 +131,14 @@ def test_an_agent_is_scaled_up_and_down_and_requests_are_spread(fleet: Fleet) ->
 
     assert manager.act(agent, "scale", instances=3)["instances_wanted"] == 3
     until(lambda: ready() == 3, "three instances are ready")
-    with ThreadPoolExecutor(3) as pool:
-        answers = [pool.submit(manager.execute, agent, sleep_ms=1500) for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool, Gate() as gate:
+        answers = [pool.submit(manager.execute, agent, **gate.parameters) for _ in range(3)]
         until(
             lambda: [one["in_flight"] for one in manager.agent(agent)["instances"]] == [1, 1, 1],
             "each instance works on one",
         )
         manager.act(agent, "scale", instances=1)
+        gate.open()
         assert [answer.result().status_code for answer in answers] == [200] * 3
     until(lambda: len(manager.agent(agent)["instances"]) == 1, "one is left")
     assert manager.agent(agent)["state"] == "running"
@@ -155,12 +148,12 @@ def test_an_agent_is_scaled_up_and_down_and_requests_are_spread(fleet: Fleet) ->
 
 def test_a_second_stop_ends_the_drain_at_once(fleet: Fleet) -> None:
     manager, agent = fleet.manager, fleet.started()
-    with task_in_flight(manager, agent, sleep_ms=60_000) as answer:
+    with task_in_flight(manager, agent) as task:
         manager.act(agent, "stop")
         assert manager.agent(agent)["state"] == "stopping"
         manager.act(agent, "stop")
         manager.wait_for(agent, "stopped", seconds=20)
-        assert answer.result().status_code in (500, 502, 503)
+        assert task.answer.result().status_code in (500, 502, 503)
 
 
 def test_a_request_during_a_restart_waits_and_is_answered(fleet: Fleet) -> None:
@@ -192,10 +185,10 @@ def test_an_adapter_that_is_killed_comes_back_and_tells_of_signal_9(fleet: Fleet
 def test_an_adapter_that_is_killed_while_it_drains_is_stopped_and_tells_so(fleet: Fleet) -> None:
     manager, agent = fleet.manager, fleet.started()
     pid = manager.agent(agent)["pid"]
-    with task_in_flight(manager, agent, sleep_ms=60_000) as answer:
+    with task_in_flight(manager, agent) as task:
         manager.act(agent, "stop")
         os.kill(pid, signal.SIGKILL)
-        assert answer.result().status_code == 502
+        assert task.answer.result().status_code == 502
     row = manager.wait_for(agent, "stopped")
     assert row["last_exit"]["signal"] == 9
     assert "while it was being stopped" in row["last_exit"]["reason"]
@@ -222,9 +215,9 @@ def test_an_agent_that_keeps_crashing_is_failed_with_the_reason(fleet: Fleet) ->
 
 def test_a_kill_ends_the_process_at_once_and_it_stays_down(fleet: Fleet) -> None:
     manager, agent = fleet.manager, fleet.started()
-    with task_in_flight(manager, agent, sleep_ms=60_000) as answer:
+    with task_in_flight(manager, agent) as task:
         row = manager.act(agent, "kill")
-        assert answer.result().status_code == 502
+        assert task.answer.result().status_code == 502
     assert row["state"] == "stopped" and row["last_exit"]["signal"] == 9
     assert manager.agent(agent)["desired_state"] == "stopped"
 
@@ -258,13 +251,13 @@ def test_actions_that_the_state_forbids_are_refused_with_the_reason(
 
 def test_slow_stops_do_not_delay_other_agents(fleet: Fleet) -> None:
     manager, slow, other = fleet.manager, fleet.started(), fleet.started()
-    with task_in_flight(manager, slow, sleep_ms=60_000) as answer:
+    with task_in_flight(manager, slow) as task:
         manager.act(slow, "stop")
         manager.act(other, "stop")
         manager.wait_for(other, "stopped")
         assert manager.agent(slow)["state"] == "stopping"
         manager.act(slow, "kill")
-        answer.result()
+        task.answer.result()
 
 
 def test_fifty_executes_at_once_are_all_answered(fleet: Fleet) -> None:
@@ -282,30 +275,32 @@ def test_fifty_executes_at_once_are_all_answered(fleet: Fleet) -> None:
 
 def test_a_streamed_execute_arrives_chunk_by_chunk(fleet: Fleet) -> None:
     manager, agent = fleet.manager, fleet.started()
-    names: list[str] = []
-    with manager.http.stream(
-        "POST",
-        f"/api/agent-services/{agent}/execute",
-        json={"parameters": {"stream": 3, "sleep_ms": 1500}},
-        headers={"Accept": "text/event-stream"},
-    ) as answer:
+    with (
+        Gate() as gate,
+        manager.http.stream(
+            "POST",
+            f"/api/agent-services/{agent}/execute",
+            json={"parameters": {"stream": 3, **gate.parameters}},
+            headers={"Accept": "text/event-stream"},
+        ) as answer,
+    ):
         assert answer.headers["content-type"].startswith("text/event-stream")
-        for line in answer.iter_lines():
-            if line.startswith("event: "):
-                names.append(line.removeprefix("event: "))
-            if names == ["chunk"]:
-                service_url = manager.agent(agent)["service_url"]
-                assert httpx.get(f"{service_url}/status").json()["in_flight"] == 1, "the task still runs"
-    assert names == ["chunk", "chunk", "chunk", "result"]
+        lines = answer.iter_lines()
+        assert next(lines) == "event: chunk"
+        service_url = manager.agent(agent)["service_url"]
+        assert httpx.get(f"{service_url}/status").json()["in_flight"] == 1, "the task still runs"
+        gate.open()
+        names = [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
+    assert names == ["chunk", "chunk", "result"]
 
 
 def test_a_client_that_hangs_up_cancels_its_task(fleet: Fleet) -> None:
     manager, agent = fleet.manager, fleet.started()
     service_url = manager.agent(agent)["service_url"]
-    with pytest.raises(httpx.ReadTimeout):
-        manager.http.post(
-            f"/api/agent-services/{agent}/execute", json={"parameters": {"sleep_ms": 60_000}}, timeout=0.5
-        )
+    url = httpx.URL(manager.url)
+    with closing(http.client.HTTPConnection(url.host, url.port)) as client:
+        client.request("POST", f"/api/agent-services/{agent}/execute", '{"parameters": {"sleep_ms": 600000}}')
+        until(lambda: httpx.get(f"{service_url}/status").json()["in_flight"] == 1, "the task is in flight")
     until(lambda: httpx.get(f"{service_url}/status").json()["in_flight"] == 0, "the task is cancelled")
     assert 'agent_tasks_total{outcome="cancelled"} 1.0' in httpx.get(f"{service_url}/metrics").text
 

@@ -15,8 +15,9 @@ import httpx
 import psutil
 import pytest
 
+from tests.fixtures.gate import Gate
 from tests.integration.manager_process import COMMAND, DEADLINE_SECONDS, ROOT, running_manager, until, write_config
-from tests.integration.test_lifecycle import task_in_flight
+from tests.integration.tasks import task_in_flight
 
 TWO = [{"id": "one"}, {"id": "two", "autostart": False}]
 
@@ -42,9 +43,10 @@ def test_ctrl_c_drains_every_agent_and_shows_who_is_busy(tmp_path: Path) -> None
     with running_manager(config) as manager:
         manager.wait_for("busy", "running")
         pid = manager.wait_for("idle", "running")["pid"]
-        with task_in_flight(manager, "busy", sleep_ms=2000) as answer:
+        with task_in_flight(manager, "busy") as task:
             manager.process.send_signal(signal.SIGINT)
-            assert answer.result().status_code == 200, "a drain really drains"
+            until(lambda: any("Ctrl-C again" in line for line in manager.output), "the drain is shown")
+            assert task.finish().status_code == 200, "a drain really drains"
         assert manager.wait() == 0
     assert not psutil.pid_exists(pid)
     assert any(line.startswith("draining: busy") and "Ctrl-C again" in line for line in manager.output)
@@ -55,12 +57,12 @@ def test_a_second_ctrl_c_ends_busy_agents_at_once(tmp_path: Path) -> None:
     config = write_config(tmp_path, [{"id": "busy", "drainTimeoutSeconds": 600}])
     with running_manager(config) as manager:
         manager.wait_for("busy", "running")
-        with task_in_flight(manager, "busy", sleep_ms=600_000) as answer:
+        with task_in_flight(manager, "busy") as task:
             manager.process.send_signal(signal.SIGINT)
             until(lambda: any("Ctrl-C again" in line for line in manager.output), "the drain is shown")
             manager.process.send_signal(signal.SIGINT)
             assert manager.wait() == 0
-            assert answer.exception() is not None or answer.result().status_code in (502, 503)
+            assert task.answer.exception() is not None or task.answer.result().status_code in (502, 503)
 
 
 @pytest.mark.full
@@ -106,13 +108,13 @@ def test_a_manager_that_was_killed_finds_its_agents_still_serving_and_takes_them
 
 @pytest.mark.full
 def test_a_drain_that_was_under_way_goes_on_by_its_deadline_under_the_next_manager(tmp_path: Path) -> None:
-    config = write_config(tmp_path, [{"id": "one", "drainTimeoutSeconds": 40}])
-    with running_manager(config) as manager, ThreadPoolExecutor(1) as pool:
+    config = write_config(tmp_path, [{"id": "one"}])
+    with running_manager(config) as manager, ThreadPoolExecutor(1) as pool, Gate() as gate:
         url = manager.wait_for("one", "running")["service_url"]
         # Asked directly: through the manager it would end with it.
-        answer = pool.submit(httpx.post, f"{url}/execute", json={"parameters": {"sleep_ms": 5000}}, timeout=45)
+        answer = pool.submit(httpx.post, f"{url}/execute", json={"parameters": gate.parameters}, timeout=None)
         until(lambda: httpx.get(f"{url}/status").json()["in_flight"] == 1, "the task is in flight")
-        deadline = datetime.fromisoformat(manager.act("one", "stop", timeout_seconds=30)["drain_deadline"])
+        deadline = datetime.fromisoformat(manager.act("one", "stop", timeout_seconds=600)["drain_deadline"])
         until(lambda: httpx.get(f"{url}/status").json()["status"] == "stopping", "the adapter knows")
         manager.process.kill()
         manager.wait()
@@ -120,6 +122,7 @@ def test_a_drain_that_was_under_way_goes_on_by_its_deadline_under_the_next_manag
             row = successor.wait_for("one", "stopping")
             assert abs(datetime.fromisoformat(row["drain_deadline"]) - deadline) < timedelta(seconds=1)
             assert datetime.fromisoformat(row["stop_deadline"]) > deadline
+            gate.open()
             assert answer.result().status_code == 200, "a drain really drains"
             assert successor.wait_for("one", "stopped")["last_exit"]["code"] == 0
 
@@ -230,12 +233,9 @@ def test_an_agent_started_by_hand_registers_and_can_be_driven(tmp_path: Path) ->
             manager.act("guest", "resume")
             assert manager.execute("guest").status_code == 200
             assert manager.post("guest", "action", {"action": "kill"}).status_code == 409
-            with ThreadPoolExecutor(1) as pool:
-                answer = pool.submit(manager.execute, "guest", sleep_ms=1000)
-                service_url = manager.agent("guest")["service_url"]
-                until(lambda: httpx.get(f"{service_url}/status").json()["in_flight"] == 1, "in flight")
+            with task_in_flight(manager, "guest") as task:
                 manager.act("guest", "stop")
-                assert answer.result().status_code == 200
+                assert task.finish().status_code == 200
             assert guest.wait(DEADLINE_SECONDS) == 0
             until(lambda: manager.http.get("/api/agent-services").json()["agents"] == [], "the guest has gone")
         finally:

@@ -25,7 +25,7 @@ from tests.integration.manager_process import (
     until,
     write_config,
 )
-from tests.integration.test_lifecycle import task_in_flight
+from tests.integration.tasks import task_in_flight
 
 
 def reload(manager: ManagerProcess) -> dict[str, Any]:
@@ -106,15 +106,15 @@ def test_a_removed_agent_finishes_what_it_is_doing_and_does_not_delay_the_answer
     config = write_config(tmp_path, [{"id": "gone"}, {"id": "stays"}])
     with running_manager(config) as manager:
         manager.wait_for("gone", "running")
-        with task_in_flight(manager, "gone", sleep_ms=2000) as answer:
+        with task_in_flight(manager, "gone") as task:
             write_config(tmp_path, [{"id": "stays"}])
             assert reload(manager)["removed"] == ["gone"]
-            assert not answer.done(), "the reload was answered before the drain was over"
+            assert not task.answer.done(), "the reload was answered before the drain was over"
             # It is listed until it has gone.
             manager.wait_for("gone", "stopping")
             assert manager.execute("gone").status_code in (404, 409)
             assert manager.http.get("/api/config/diff").json()["removed"] == [], "that is decided already"
-            assert answer.result().status_code == 200
+            assert task.finish().status_code == 200
         until(lambda: ids(manager) == ["stays"], "it is forgotten")
         assert manager.execute("gone").status_code == 404
 
@@ -126,10 +126,10 @@ def test_a_restarted_agent_finishes_what_it_is_doing_and_then_runs_with_the_new_
     with running_manager(config) as manager:
         manager.wait_for("one", "running")
         assert manager.execute("one", name="GREETING").json()["result"] == "hello"
-        with task_in_flight(manager, "one", name="GREETING", sleep_ms=1500) as answer:
+        with task_in_flight(manager, "one", name="GREETING") as task:
             write_config(tmp_path, [{**agent, "env": {"GREETING": "goodbye"}}])
             reload(manager)
-            assert answer.result().json()["result"] == "hello"
+            assert task.finish().json()["result"] == "hello"
         until(
             lambda: (
                 (again := manager.execute("one", name="GREETING")).status_code == 200
@@ -160,12 +160,12 @@ def test_an_agent_that_comes_back_while_it_drains_is_there_in_the_end(tmp_path: 
     config = write_config(tmp_path, [{"id": "one"}])
     with running_manager(config) as manager:
         before = manager.wait_for("one", "running")
-        with task_in_flight(manager, "one", sleep_ms=1500) as answer:
+        with task_in_flight(manager, "one") as task:
             write_config(tmp_path, [])
             reload(manager)
             write_config(tmp_path, [{"id": "one"}])
             assert reload(manager)["added"] == ["one"]
-            assert answer.result().status_code == 200
+            assert task.finish().status_code == 200
         until(lambda: not psutil.pid_exists(before["pid"]), "the first process has ended")
         until(lambda: manager.agent("one")["pid"] not in (None, before["pid"]), "a second one has come")
         assert manager.wait_for("one", "running")["ready"]
@@ -180,10 +180,10 @@ def test_an_agent_under_another_id_takes_its_predecessors_port(tmp_path: Path) -
     config = write_config(tmp_path, [{"id": "before", "port": free_port}])
     with running_manager(config) as manager:
         manager.wait_for("before", "running")
-        with task_in_flight(manager, "before", sleep_ms=8000) as answer:
+        with task_in_flight(manager, "before") as task:
             write_config(tmp_path, [{"id": "after", "port": free_port}])
             reload(manager)
-            assert answer.result().status_code == 200
+            assert task.finish().status_code == 200
         row = manager.wait_for("after", "running")
         assert (row["ready"], row["port"], row["state_reason"]) == (True, free_port, None)
         assert manager.execute("after", a=1).status_code == 200

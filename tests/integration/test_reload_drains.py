@@ -9,12 +9,10 @@ import psutil
 import pytest
 
 from tests.integration.manager_process import running_manager, until, write_config
-from tests.integration.test_lifecycle import task_in_flight
+from tests.integration.tasks import task_in_flight
 from tests.integration.test_reload import reload
 
 pytestmark = pytest.mark.full
-
-DRAIN_MS = 1500
 
 
 def processes_of(directory: Path) -> list[int]:
@@ -33,12 +31,12 @@ def test_an_agent_stopped_by_a_person_keeps_its_drain_when_its_config_changes_me
     config = write_config(tmp_path, [{"id": "one"}])
     with running_manager(config) as manager:
         manager.wait_for("one", "running")
-        with task_in_flight(manager, "one", sleep_ms=DRAIN_MS) as answer:
+        with task_in_flight(manager, "one") as task:
             deadline = manager.act("one", "stop")["drain_deadline"]
             write_config(tmp_path, [{"id": "one", "maxQueue": 1}])
             reload(manager)
             assert manager.agent("one")["drain_deadline"] == deadline
-            assert answer.result().status_code == 200, "a drain really drains"
+            assert task.finish().status_code == 200, "a drain really drains"
         assert manager.wait_for("one", "stopped")["desired_state"] == "stopped"
 
 
@@ -46,13 +44,13 @@ def test_an_agent_that_is_to_come_back_does_not_when_the_manager_stops_first(tmp
     config = write_config(tmp_path, [{"id": "one"}])
     with running_manager(config) as manager:
         manager.wait_for("one", "running")
-        with task_in_flight(manager, "one", sleep_ms=DRAIN_MS) as answer:
+        with task_in_flight(manager, "one") as task:
             write_config(tmp_path, [])
             reload(manager)
             write_config(tmp_path, [{"id": "one"}])
             reload(manager)
             manager.process.send_signal(signal.SIGTERM)
-            assert answer.result().status_code == 200, "a drain really drains"
+            assert task.finish().status_code == 200, "a drain really drains"
             assert manager.wait() == 0
     until(lambda: processes_of(tmp_path) == [], "nothing that the manager started is left")
 

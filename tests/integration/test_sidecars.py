@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.integration.manager_process import ROOT, ManagerProcess, running_manager, until, write_config
-from tests.integration.test_lifecycle import task_in_flight
+from tests.integration.tasks import task_in_flight
 
 SIDECAR = [sys.executable, str(ROOT / "tests" / "fixtures" / "sidecar.py")]
 PROBE = {"http": "/health", "intervalSeconds": 0.1, "failures": 3}
@@ -71,9 +71,9 @@ def test_an_agent_starts_after_its_sidecar_finds_it_and_drains_before_it(tmp_pat
         answer = json.loads(result["answer"])
         assert answer["words"] == ["a word"] and answer["pid"] == tool["pid"]
         assert not any("TOKEN" in name or name == "AGENT_MANAGER_URL" for name in answer["told"])
-        with task_in_flight(manager, "user", sleep=1) as call:
+        with task_in_flight(manager, "user") as task:
             manager.process.send_signal(signal.SIGTERM)
-            assert call.result().status_code == 200, "the sidecar was there until the agent had drained"
+            assert task.finish().status_code == 200, "the sidecar was there until the agent had drained"
         assert manager.wait() == 0
     assert journal(tmp_path)[-2:] == ["asked", "ended the-tool"]
 

@@ -19,6 +19,7 @@ from manager.supervision.free_port import free_port
 from manager.supervision.identity import identify
 from manager.supervision.process import Exit, ProcessLimits
 from tests.fixtures.adapter import fake_manager
+from tests.fixtures.gate import Gate
 from tests.integration.spawning import FOREVER, Workshop, ended, http, lives, make_spawner, registered, scenario, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
@@ -345,12 +346,14 @@ def test_a_restart_closes_public_connections_idle_ones_now_and_busy_ones_after_t
             writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert b"200 OK" in await reader.readuntil(b'"ok"}')
             async with http(f"http://127.0.0.1:{port}") as public, http(own_url) as own:
-                busy = asyncio.create_task(public.post("/execute", json={"parameters": {"sleep_ms": 800}}))
+                gate = Gate()
+                busy = asyncio.create_task(public.post("/execute", json={"parameters": gate.parameters}))
                 while not (await own.get("/status")).json()["in_flight"]:
                     await asyncio.sleep(0.01)
                 await own.post("/action", json={"action": "restart"})
                 assert await reader.read() == b""
                 writer.close()
+                gate.open()
                 answer = await busy
                 assert (answer.status_code, answer.headers["connection"]) == (200, "close")
             assert await ended(process) == Exit(code=0)
@@ -367,12 +370,14 @@ def test_a_stopping_agent_says_so_at_its_public_port(kind: str, tmp_path: Path) 
             launch = shop.adapter(manager, public_port=port)
             process = await shop.start(launch)
             async with http(await registered(manager, launch)) as own, http(f"http://127.0.0.1:{port}") as public:
-                busy = asyncio.create_task(public.post("/execute", json={"parameters": {"sleep_ms": 800}}))
+                gate = Gate()
+                busy = asyncio.create_task(public.post("/execute", json={"parameters": gate.parameters}))
                 while not (await own.get("/status")).json()["in_flight"]:
                     await asyncio.sleep(0.01)
                 await own.post("/action", json={"action": "stop"})
                 refused = await public.post("/execute", json={"parameters": {}})
                 assert (refused.status_code, refused.json()["state"]) == (409, "stopping")
+                gate.open()
                 assert (await busy).status_code == 200
             assert await ended(process) == Exit(code=0)
 

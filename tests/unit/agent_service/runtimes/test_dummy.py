@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +55,21 @@ def test_it_sleeps_between_chunks_or_before_its_answer(monkeypatch: pytest.Monke
     slept.clear()
     execute(sleep_ms=250)
     assert slept == [0.25]
+
+
+def test_it_waits_for_as_long_as_a_file_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            gate.unlink()
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    assert execute(while_file=str(gate)) == {"echo": {"while_file": str(gate)}}
+    assert len(slept) == 3
 
 
 @pytest.mark.parametrize(

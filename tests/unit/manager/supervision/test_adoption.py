@@ -204,7 +204,10 @@ def test_nobody_but_the_one_on_record_is_told(supervising: Run) -> None:
 
 
 @pytest.mark.parametrize("desired", ["running", "stopped"])
-def test_a_drain_that_an_earlier_manager_began_goes_on_by_its_deadline(supervising: Run, desired: str) -> None:
+@pytest.mark.parametrize("configured", [5, 120])
+def test_a_drain_that_an_earlier_manager_began_goes_on_by_its_deadline(
+    supervising: Run, desired: str, configured: float
+) -> None:
     async def scenario(world: Supervising) -> None:
         world.leave_behind(RECORD)
         world.choose(desired)
@@ -217,7 +220,7 @@ def test_a_drain_that_an_earlier_manager_began_goes_on_by_its_deadline(supervisi
         assert abs(old.stop.deadline_at - deadline) < timedelta(seconds=0.1)
         assert world.adapters.calls[0].timeout_seconds == pytest.approx(20, abs=0.1)
 
-    supervising(scenario, agent(drain_timeout_seconds=120))
+    supervising(scenario, agent(drain_timeout_seconds=configured))
 
 
 @pytest.mark.parametrize("policy", ["always", "on-failure", "never"])
