@@ -332,6 +332,7 @@ async def open_manager(
             series=series,
             introspection=introspection,
             read_self=reporter.read,
+            webhooks=notifier,
         )
         pages = routes(web)
         api = routes_of(operations, [guard])

@@ -38,6 +38,7 @@ _TONES = {
     EventKind.ROLLOUT_FAILED: Tone.WARN,
     EventKind.CONFIG_REJECTED: Tone.WARN,
     EventKind.DEFINITION_REFUSED: Tone.WARN,
+    EventKind.WEBHOOK_FAILED: Tone.WARN,
     EventKind.START_FAILED: Tone.BAD,
     EventKind.STATE_DIRECTORY_LOST: Tone.BAD,
 }

@@ -16,7 +16,7 @@ from web.assets import STATIC_DIRECTORY, AssetFiles
 from web.live import LiveFleet
 from web.pages.about import AboutPages, ReadSelf
 from web.pages.agent import AgentPages, Introspection
-from web.pages.config import ConfigPages, ConfigReloader
+from web.pages.config import ConfigPages, ConfigReloader, Webhooks
 from web.pages.events import EventHistory, EventPages, ReadFilter
 from web.pages.fleet import FleetPages
 from web.pages.frame import Frame
@@ -47,6 +47,7 @@ class WebDeps:
     series: SeriesReader
     introspection: Introspection
     read_self: ReadSelf
+    webhooks: Webhooks
 
 
 def routes(deps: WebDeps) -> list[BaseRoute]:
@@ -67,7 +68,7 @@ def routes(deps: WebDeps) -> list[BaseRoute]:
         ).routes(),
         *LogPages(frame, deps.fleet, deps.logs, deps.live, deps.renderer, deps.clock).routes(),
         *EventPages(frame, deps.fleet, deps.history, deps.read_event_filter, deps.renderer, deps.clock).routes(),
-        *ConfigPages(frame, deps.reloader, deps.renderer).routes(),
+        *ConfigPages(frame, deps.reloader, deps.webhooks, deps.renderer, deps.clock).routes(),
         *MetricsPages(frame, deps.fleet, deps.series, deps.renderer).routes(),
         *AboutPages(frame, deps.read_self, deps.renderer, deps.clock).routes(),
         Mount("/static", AssetFiles(directory=STATIC_DIRECTORY), middleware=[Middleware(GZipMiddleware)]),

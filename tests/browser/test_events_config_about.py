@@ -19,7 +19,7 @@ from tests.browser.conftest import Watch
 from tests.browser.site import Site
 from tests.browser.waiting import connected, expect
 from tests.unit.web.fakes import view
-from tests.unit.web.sources import CONFIG, self_report
+from tests.unit.web.sources import CONFIG, delivery, self_report, webhook
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -63,6 +63,7 @@ def opened(serve: Serve, visit: Visit) -> Opened:
         world.reloader.found = config({"id": "planner", "port": 8100, "description": "Plans."}, {"id": "late"})
         world.series.requests = {"planner": Recent(60, 1.5, 3, 0.05, 12.0, 80.0)}
         world.series.points[""] = {"loop_lag_ms": [1.0, 2.0, 4.0], "open_streams": [1.0, 1.0, 2.0]}
+        world.webhooks.known = [webhook("oncall", last_delivery=delivery()), webhook("audit", pending=2)]
         world.report = self_report(loop_lag_ms=900.0)
         for number in range(120):
             site.run(lambda number=number: world.happen(f"fact {number}.", "planner" if number % 2 else "echo"))
@@ -194,3 +195,10 @@ def test_everything_can_be_reached_by_keyboard_and_its_focus_is_seen(opened: Ope
         page.evaluate(NOTE_FOCUS)
     assert page.evaluate("window.reached.size") >= wanted
     assert page.evaluate("window.unseen ?? null") is None
+
+
+def test_a_webhook_is_sent_a_test_by_its_button(opened: Opened) -> None:
+    site, page = opened("/config")
+    page.get_by_role("button", name="Send a test to audit").click()
+    expect(page.locator(".told.accepted")).to_have_text("The test arrived. audit answered 204 in 12 ms.")
+    assert site.world.webhooks.tested == ["audit"]

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import pytest
 from typer.testing import CliRunner
 
 from manager.cli.main import build_app
+from tests.fixtures.http_server import HttpServer
 from tests.integration.manager_process import DEADLINE_SECONDS, ManagerProcess, running_manager, until, write_config
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(180)]
@@ -64,14 +65,8 @@ class Receiver:
         self.answers: list[int | str] = [204]
         self.received: queue.Queue[Received] = queue.Queue()
         self.release = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}{PATH}"
+        self._server = HttpServer(self._handler())
+        self.url = f"{self._server.url}{PATH}"
 
     def next(self) -> Received:
         """The next POST, once it comes."""
@@ -79,9 +74,7 @@ class Receiver:
 
     def close(self) -> None:
         self.release.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.close()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         receiver = self

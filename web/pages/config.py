@@ -1,4 +1,4 @@
-"""The config: what is in force, what the file would change, and taking it over."""
+"""The config: what is in force, what the file would change, taking it over, and trying its webhooks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from manager.clock import Clock
 from manager.errors import ConfigError, ManagerError
+from manager.notifications.views import DeliveryView, WebhookView
 from manager.specs.diff import ConfigDiff
 from manager.specs.fleet_config import FleetConfig
 from web.pages.answers import PAGE_HEADERS, form, html
@@ -16,6 +18,7 @@ from web.pages.frame import ACTOR, Frame
 from web.plan_rows import Plan, plan_of, refused_plan
 from web.rendering import Outcome, Renderer
 from web.setting_rows import agent_rows, runtime_rows
+from web.webhook_rows import WebhookRow, outcome_of_test, webhook_row
 
 
 class ConfigReloader(Protocol):
@@ -29,13 +32,25 @@ class ConfigReloader(Protocol):
     async def apply(self, *, actor: str, quiet: bool = False, seen: str | None = None) -> ConfigDiff: ...
 
 
-class ConfigPages:
-    """One page, and the button on it."""
+class Webhooks(Protocol):
+    """Who is told of events; `manager.notifications.notifier.Notifier` is one."""
 
-    def __init__(self, frame: Frame, reloader: ConfigReloader, renderer: Renderer) -> None:
+    async def views(self) -> list[WebhookView]: ...
+
+    async def test(self, name: str) -> DeliveryView: ...
+
+
+class ConfigPages:
+    """One page, and the buttons on it."""
+
+    def __init__(
+        self, frame: Frame, reloader: ConfigReloader, webhooks: Webhooks, renderer: Renderer, clock: Clock
+    ) -> None:
         self._frame = frame
         self._reloader = reloader
+        self._webhooks = webhooks
         self._renderer = renderer
+        self._clock = clock
 
     def routes(self) -> list[BaseRoute]:
         """What this module serves."""
@@ -43,6 +58,7 @@ class ConfigPages:
         return [
             Route("/config", guarded(self.show), methods=["GET"]),
             Route("/config/reload", guarded(self.reload), methods=["POST"]),
+            Route("/config/webhook-test", guarded(self.test_webhook), methods=["POST"]),
         ]
 
     async def show(self, request: Request) -> Response:
@@ -61,8 +77,18 @@ class ConfigPages:
             return await self._page(Outcome("Not reloaded", why, refused=True), self._frame.status_of(error))
         return RedirectResponse("/config?reloaded", 303, PAGE_HEADERS)
 
+    async def test_webhook(self, request: Request) -> Response:
+        """Send a webhook a test; the page says whether it arrived."""
+        name = (await form(request)).get("webhook", "")
+        try:
+            delivery = await self._webhooks.test(name)
+        except ManagerError as error:
+            return await self._page(Outcome("No test was sent", error.detail, True), self._frame.status_of(error))
+        return await self._page(outcome_of_test(delivery))
+
     async def _page(self, outcome: Outcome | None, status: int = 200) -> Response:
         plan = await self._plan()
+        webhooks, trouble = await self._webhook_rows()
         running = self._reloader.running
         content = self._renderer.render(
             "config.html",
@@ -70,10 +96,19 @@ class ConfigPages:
             outcome=outcome,
             plan=plan,
             path=str(running.path),
+            webhooks=webhooks,
+            webhook_trouble=trouble,
             runtime=runtime_rows(running.runtime),
             agents=[(agent, agent_rows(agent, running.runtime)) for agent in running.agents],
         )
         return html(content, status)
+
+    async def _webhook_rows(self) -> tuple[list[WebhookRow], str | None]:
+        """And why they cannot be shown, if so."""
+        try:
+            return [webhook_row(webhook, self._clock.now()) for webhook in await self._webhooks.views()], None
+        except ManagerError as error:
+            return [], error.detail
 
     async def _plan(self) -> Plan:
         try:

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from manager.api.event_query import read_filter
-from manager.errors import ManagerError, StateConflict, StoreUnavailable, UnknownAgent
+from manager.errors import ManagerError, StateConflict, StoreUnavailable, UnknownAgent, UnknownWebhook
 from manager.event_filter import EVERYTHING, EventFilter
 from manager.events import Event, EventBus, EventKind
 from manager.store.history import EventPage
@@ -23,7 +23,7 @@ from manager.supervision.views import AgentView, InstanceView
 from manager.telemetry.self_report import SelfReport
 from manager.telemetry.series import Series
 from manager.telemetry.traffic import Recent
-from tests.unit.web.sources import NOW, FakeIntrospection, FakeLogs, FakeReloader, self_report
+from tests.unit.web.sources import NOW, FakeIntrospection, FakeLogs, FakeReloader, FakeWebhooks, self_report
 from web.live import LiveFleet
 from web.rendering import Renderer
 from web.routes import WebDeps, routes
@@ -237,6 +237,7 @@ class World:
         self.bus.listen(self.history.events.append)
         self.session = Session(tokens, self.clock)
         self.reloader = FakeReloader()
+        self.webhooks = FakeWebhooks()
         self.renderer = Renderer("1.2.3")
         self.series = FakeSeries()
         self.introspection = FakeIntrospection()
@@ -258,6 +259,7 @@ class World:
             series=self.series,
             introspection=self.introspection,
             read_self=self.read_self,
+            webhooks=self.webhooks,
         )
 
     async def read_self(self) -> SelfReport:
@@ -285,4 +287,4 @@ class World:
 
 
 def status_of(error: ManagerError) -> int:
-    return {UnknownAgent: 404, StateConflict: 409, StoreUnavailable: 503}.get(type(error), 400)
+    return {UnknownAgent: 404, UnknownWebhook: 404, StateConflict: 409, StoreUnavailable: 503}.get(type(error), 400)

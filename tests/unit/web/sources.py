@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from agent_service.contract import DefinitionSummary, ThreadPage
-from manager.errors import ConfigError, ManagerError, StateConflict
+from manager.errors import ConfigError, ManagerError, StateConflict, UnknownWebhook
+from manager.notifications.views import DeliveryView, WebhookView
 from manager.settings import RuntimeSettings
 from manager.specs.diff import ConfigDiff, diff
 from manager.specs.fleet_config import FleetConfig
@@ -85,6 +86,43 @@ class FakeReloader:
         self.applied.append(actor)
         self.running = self.found or self.running
         return plan
+
+
+def delivery(**changes: Any) -> DeliveryView:
+    """A notification that arrived a minute ago."""
+    at = NOW - timedelta(minutes=1)
+    what = {"id": "msg_1", "webhook": "oncall", "event_id": 7, "type": "failed", "created_at": at}
+    tries = {"state": "delivered", "attempts": 1, "next_attempt_at": None, "finished_at": at}
+    answer = {"status": 204, "error": None, "duration_ms": 12.0}
+    return DeliveryView(**(what | tries | answer | changes))
+
+
+def webhook(name: str = "oncall", **changes: Any) -> WebhookView:
+    """A webhook that nothing was sent to yet."""
+    base = {"name": name, "url": "env:ONCALL_URL", "kinds": ["failed", "lost"], "agents": None, "pending": 0}
+    made = {"consecutive_failures": 0, "next_attempt_at": None, "last_delivery": None, "last_delivered_at": None}
+    return WebhookView(**(base | made | changes))
+
+
+@dataclass
+class FakeWebhooks:
+    """Webhooks of which each test arrives, unless the test says what becomes of it."""
+
+    known: list[WebhookView] = field(default_factory=list)
+    tested: list[str] = field(default_factory=list)
+    result: dict[str, Any] = field(default_factory=dict)
+    refusal: ManagerError | None = None
+
+    async def views(self) -> list[WebhookView]:
+        if self.refusal is not None:
+            raise self.refusal
+        return self.known
+
+    async def test(self, name: str) -> DeliveryView:
+        if name not in [webhook.name for webhook in self.known]:
+            raise UnknownWebhook(f"There is no webhook {name!r} in the config; known: none.")
+        self.tested.append(name)
+        return delivery(webhook=name, **self.result)
 
 
 @dataclass

@@ -4,13 +4,13 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from manager.errors import ConfigError, ConfigIssue
+from manager.errors import ConfigError, ConfigIssue, StoreUnavailable
 from manager.settings import RuntimeSettings
 from manager.specs.fleet_config import FleetConfig
 from manager.specs.models import AgentConfig
 from tests.unit.web.asking import get, post, text_of
 from tests.unit.web.fakes import World
-from tests.unit.web.sources import CONFIG
+from tests.unit.web.sources import CONFIG, delivery, webhook
 
 
 def config(*agents: dict[str, Any]) -> FleetConfig:
@@ -92,9 +92,42 @@ def test_what_a_config_says_is_text_and_not_markup() -> None:
     assert "<script>alert" not in page.text
 
 
+def test_a_webhook_is_shown_and_sent_a_test() -> None:
+    told = world({"id": "planner"})
+    told.webhooks.known = [webhook("oncall", last_delivery=delivery())]
+    page = text_of(get(told, "/config"))
+    assert "oncall env:ONCALL_URL failed lost of all agents and the manager delivered 1 min ago" in page
+    answer = post(told, "/config/webhook-test", {"webhook": "oncall"})
+    assert answer.status_code == 200 and told.webhooks.tested == ["oncall"]
+    assert "The test arrived. oncall answered 204 in 12 ms." in text_of(answer)
+
+
+def test_a_test_that_does_not_arrive_says_why() -> None:
+    deaf = world({"id": "planner"})
+    deaf.webhooks.known = [webhook("oncall")]
+    deaf.webhooks.result = {"state": "given_up", "error": "It answered 500."}
+    answer = post(deaf, "/config/webhook-test", {"webhook": "oncall"})
+    assert "The test did not arrive. oncall: It answered 500." in text_of(answer)
+
+
+def test_without_webhooks_the_page_says_how_to_have_one() -> None:
+    none = world({"id": "planner"})
+    assert "Nobody is told when an agent fails" in text_of(get(none, "/config"))
+    answer = post(none, "/config/webhook-test", {"webhook": "gone"})
+    assert answer.status_code == 404 and "There is no webhook" in text_of(answer)
+
+
+def test_webhooks_that_cannot_be_read_leave_the_rest_of_the_page() -> None:
+    full = world({"id": "planner"})
+    full.webhooks.refusal = StoreUnavailable("The disk is full; make room.")
+    page = get(full, "/config")
+    assert page.status_code == 200 and "The disk is full; make room." in text_of(page) and "planner" in page.text
+
+
 def test_a_stranger_neither_sees_nor_reloads() -> None:
     guarded = World(tokens=("secret",))
     guarded.reloader.found = replace(guarded.reloader.running, agents=(AgentConfig(id="x"),))
     assert get(guarded, "/config").status_code == 401
     assert post(guarded, "/config/reload", {"plan": "x"}).status_code == 401
+    assert post(guarded, "/config/webhook-test", {"webhook": "oncall"}).status_code == 401
     assert guarded.reloader.applied == []
