@@ -134,8 +134,9 @@ class Session(ClientSession):
         return found, f"its list of tools has more than {MAX_PAGES} pages"
 
     async def _handle_response(self, message: SessionMessage) -> None:
-        # The plain session takes the request out of its table first: cancelled then, it would leave it without answer.
-        with anyio.CancelScope(shield=True):
+        # The plain session takes the request out of its table first: cancelled then, it would leave it without answer;
+        # and if whoever asked has gone in between, the failure to tell it would end the whole session.
+        with anyio.CancelScope(shield=True), contextlib.suppress(anyio.ClosedResourceError):
             await super()._handle_response(message)
 
     def _heard(self) -> None:
@@ -146,7 +147,9 @@ class Session(ClientSession):
         waiting = self._response_streams.pop(request_id, None)
         if waiting is not None:
             error = types.ErrorData(code=types.CONNECTION_CLOSED, message="Given up")
-            waiting.send_nowait(types.JSONRPCError(jsonrpc="2.0", id=request_id, error=error))
+            # At its end the plain session answers what waits and leaves it in the table, closed.
+            with contextlib.suppress(anyio.ClosedResourceError):
+                waiting.send_nowait(types.JSONRPCError(jsonrpc="2.0", id=request_id, error=error))
 
     async def _say_cancelled(self, request_id: int, request: types.ClientRequest) -> None:
         """Say so where there is still somebody to hear it; the protocol forbids it for the first request."""
