@@ -357,8 +357,10 @@ def test_closing_at_any_moment_leaves_no_call_waiting_and_no_process_running() -
                 _, waiting = await asyncio.wait(calls, timeout=10)
                 assert not waiting
 
-        for _ in range(30):
-            run(scenario)
+        with capture_logs() as logs:
+            for _ in range(30):
+                run(scenario)
+    assert not [line for line in logs if "unforeseen" in line["event"]]
     assert not set(psutil.Process().children()) - others
 
 

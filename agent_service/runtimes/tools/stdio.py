@@ -192,6 +192,9 @@ class _Connection:
                 if isinstance(item.message.root, JSONRPCRequest):
                     self._link.began(request_id(item.message.root.id))
                 line = item.message.model_dump_json(by_alias=True, exclude_none=True)
+                if self._process.stdin.is_closing():
+                    # uvloop raises RuntimeError for a write to a pipe that has broken.
+                    return
                 try:
                     self._process.stdin.write(line.encode() + b"\n")
                     await self._process.stdin.drain()
