@@ -1,4 +1,4 @@
-"""Ends what an instance leaves behind: its cgroup, process group and session, and whatever carries its id elsewhere.
+"""Finds and ends what an instance leaves behind: its cgroup, group, session, and whatever carries its id elsewhere.
 
 A process that leaves its parent's session, or outlives its parent, keeps its environment and with it AGENT_INSTANCE_ID.
 Imports the contract and the standard library only.
@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterable
 
 from agent_service.cgroup import Cgroup, find_cgroups
-from agent_service.contract import ENV_INSTANCE_ID
-from agent_service.proc import Stat, all_stats, has_variable, read_stat
+from agent_service.contract import ENV_FLEET, ENV_INSTANCE_ID
+from agent_service.proc import Stat, all_stats, has_variable, read_stat, read_variables
 
 _ROUNDS = 20
 """A process that forks faster than it is found is given up after so many rounds."""
@@ -27,6 +27,20 @@ _PAUSE_SECONDS = 0.005
 def belongs(stat: Stat, instance_id: str, leader: int | None) -> bool:
     """Whether a process is of the instance, whose own process is or was `leader`, if that is known."""
     return leader in (stat.group, stat.session) or has_variable(stat.pid, ENV_INSTANCE_ID, instance_id)
+
+
+def instances_of(fleet: str) -> dict[str, Stat]:
+    """By instance id the oldest living process of each instance that belongs to that AGENT_FLEET.
+
+    Linux only; elsewhere none is found.
+    """
+    found: dict[str, Stat] = {}
+    for stat in all_stats() if sys.platform == "linux" else ():
+        variables = read_variables(stat.pid) if stat.is_alive else {}
+        instance_id = variables.get(ENV_INSTANCE_ID)
+        if instance_id and variables.get(ENV_FLEET) == fleet:
+            found[instance_id] = min(stat, found.get(instance_id, stat), key=lambda each: int(each.start_ticks))
+    return found
 
 
 def end_left_behind(instance_id: str, leader: int | None, *, timeout_seconds: float) -> bool:

@@ -77,6 +77,16 @@ def has_variable(pid: int, name: str, value: str) -> bool:
         return False
 
 
+def read_variables(pid: int) -> dict[str, str]:
+    """The environment that the process was given, waited for as above; empty where we may not look."""
+    try:
+        environment = _environment(pid)
+    except OSError:
+        return {}
+    pairs = (os.fsdecode(entry).partition("=") for entry in environment.split(b"\0"))
+    return {name: value for name, equals, value in pairs if equals}
+
+
 def _environment(pid: int) -> bytes:
     path = _PROC / str(pid) / "environ"
     for _ in range(_EXEC_LOOKS):

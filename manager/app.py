@@ -60,6 +60,7 @@ from manager.supervision.config_watch import watch
 from manager.supervision.exec_spawner import ExecSpawner
 from manager.supervision.fleet import Fleet
 from manager.supervision.fork_spawner import ForkSpawner
+from manager.supervision.identity import fleet_of
 from manager.supervision.introspection import Introspection
 from manager.supervision.launching import Launcher
 from manager.supervision.listening import listening_urls
@@ -382,7 +383,7 @@ async def open_manager(
 def _spawner(config: FleetConfig) -> Spawner:
     """Fork servers where the system has what they need, else one fresh process after the other."""
     listeners = PublicListeners()
-    fresh = ExecSpawner(listeners)
+    fresh = ExecSpawner(listeners, fleet_of(config.state_directory))
     if not ForkSpawner.available():
         return fresh
     return ForkSpawner(config.state_directory, config.log_directory, fresh, listeners, os.environ)

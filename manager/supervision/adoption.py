@@ -22,10 +22,21 @@ async def adopt_all(supervisors: Mapping[str, AgentSupervisor], tools: Tools) ->
     records = await tools.store.instances()
     exits = await tools.spawner.collect()
     await asyncio.gather(*(_adopt(record, exits, supervisors.get(record.agent_id), tools) for record in records))
+    ending = []
     for instance_id, (agent_id, identity) in tools.spawner.strays().items():
         # Started by a manager that died before it could write it down: nobody ever knew it.
-        log.warning("Process that no manager has on record is ended", agent_id=agent_id, pid=identity.pid)
-        tools.spawner.adopt(identity, instance_id).kill()
+        log.warning(
+            "Process that no manager has on record is ended",
+            agent_id=agent_id,
+            instance_id=instance_id,
+            pid=identity.pid,
+        )
+        process = tools.spawner.adopt(identity, instance_id)
+        process.kill()
+        ending.append(process.exited)
+    if ending:
+        # Its port is wanted for the next start.
+        await asyncio.wait(ending, timeout=tools.kill_grace_seconds)
 
 
 async def _adopt(

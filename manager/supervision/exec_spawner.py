@@ -6,6 +6,7 @@ import asyncio
 import errno
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -13,7 +14,7 @@ import structlog
 
 from agent_service.accounts import find_account
 from agent_service.contract import ENV_LISTEN_FD, ENV_PORT
-from agent_service.descendants import end_left_behind
+from agent_service.descendants import end_left_behind, instances_of
 from agent_service.errors import AdapterError, ConfigError
 from agent_service.http.listeners import PublicListeners
 from agent_service.limits import resource_limits
@@ -21,7 +22,7 @@ from manager.errors import SpawnFailed, StartImpossible
 from manager.supervision import process_group
 from manager.supervision.adopted_process import SWEEP_SECONDS, AdoptedProcess
 from manager.supervision.exit_watch import watch_exit
-from manager.supervision.identity import identify, may_lead_its_group
+from manager.supervision.identity import identify, identity_of, may_lead_its_group
 from manager.supervision.process import Exit, Launch, Process, ProcessIdentity, ProcessLimits
 from manager.supervision.shared_port import PortKept, take_listener
 
@@ -39,9 +40,11 @@ class ExecSpawner:
 
     shares_ports = sys.platform != "win32"
 
-    def __init__(self, listeners: PublicListeners | None = None) -> None:
+    def __init__(self, listeners: PublicListeners | None = None, fleet: str | None = None) -> None:
         self._listeners = listeners or PublicListeners()
+        self._fleet = fleet
         self._children: set[_Child] = set()
+        self._found: dict[str, ProcessIdentity] = {}
 
     async def spawn(self, launch: Launch) -> Process:
         """Start an instance. Raises `SpawnFailed`."""
@@ -67,15 +70,19 @@ class ExecSpawner:
 
     def adopt(self, identity: ProcessIdentity, instance_id: str) -> Process:
         """Take back a process that an earlier manager started."""
+        self._found.pop(instance_id, None)
         return AdoptedProcess(identity, instance_id)
 
     async def collect(self) -> dict[str, Exit]:
-        """Nothing: who is our child died unseen when we were not there."""
+        """No exits: who is our child died unseen when we were not there. What lives is found by what it was told."""
+        if self._fleet is not None:
+            living = await asyncio.to_thread(instances_of, self._fleet)
+            self._found = {instance_id: identity_of(stat) for instance_id, stat in living.items()}
         return {}
 
-    def strays(self) -> dict[str, tuple[str, ProcessIdentity]]:
-        """None: nobody but us knows what we started."""
-        return {}
+    def strays(self) -> Mapping[str, tuple[str | None, ProcessIdentity]]:
+        """What `collect` has found and nobody has adopted."""
+        return {instance_id: (None, identity) for instance_id, identity in self._found.items()}
 
     def forget(self, instance_id: str) -> None:
         """Nothing is kept of an instance that has ended."""

@@ -60,11 +60,14 @@ class ForkServerView:
 class ForkServer:
     """Owns the connection. A server that was replaced stays connected until the last of its instances has ended."""
 
-    def __init__(self, profile: Profile, socket_path: Path, log_file: Path, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, profile: Profile, socket_path: Path, log_file: Path, environ: Mapping[str, str], fleet: str
+    ) -> None:
         self._profile = profile
         self._path = socket_path
         self._log_file = log_file
         self._environ = environ
+        self._fleet = fleet
         self._client: ForkServerClient | None = None
         self._opening: asyncio.Task[ForkServerClient] | None = None
         self._finding = asyncio.Lock()
@@ -120,6 +123,10 @@ class ForkServer:
             return self._ended(instance_id, identity)
         client, _ = self._strays.pop(instance_id, (None, None))
         return None if client is None else self._keep(instance_id, identity, client)
+
+    def knows(self, instance_id: str) -> bool:
+        """Whether it lives under this server, or has told of its end."""
+        return instance_id in self._processes or instance_id in self._strays or instance_id in self.exits
 
     @property
     def strays(self) -> list[RunningInstance]:
@@ -189,7 +196,7 @@ class ForkServer:
 
     async def _open(self) -> ForkServerClient:
         if not await self.find():
-            await start_fork_server(self._profile, self._path, self._log_file, self._environ)
+            await start_fork_server(self._profile, self._path, self._log_file, self._environ, self._fleet)
         for _ in range(_CONNECT_TRIES):
             # Another one may hold the path that is just about to give it up, or just about to listen.
             if await self.find() and self._client is not None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from agent_service.contract import ENV_FLEET
 from agent_service.forkserver.profiles import EXIT_ALREADY_RUNNING, Profile
 
 START_SECONDS = 30.0
@@ -17,7 +18,9 @@ class ForkServerUnavailable(Exception):
     """No fork server could be started; the message says why."""
 
 
-async def start_fork_server(profile: Profile, socket_path: Path, log_file: Path, environ: Mapping[str, str]) -> None:
+async def start_fork_server(
+    profile: Profile, socket_path: Path, log_file: Path, environ: Mapping[str, str], fleet: str
+) -> None:
     """Return when it takes connections, or when another one already serves that path; it imports after that.
 
     Raises `ForkServerUnavailable`.
@@ -32,7 +35,7 @@ async def start_fork_server(profile: Profile, socket_path: Path, log_file: Path,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=server_environment(environ),
+                env=server_environment(environ, fleet),
             )
     except OSError as error:
         raise ForkServerUnavailable(f"The operating system refused to start it ({error}).") from error
@@ -47,6 +50,10 @@ async def start_fork_server(profile: Profile, socket_path: Path, log_file: Path,
         raise ForkServerUnavailable(f"It ended at its start with status {status}; the reason is in {log_file}.")
 
 
-def server_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The manager's environment, as its agents inherit it, but for what only the manager and each agent are told."""
-    return {name: value for name, value in environ.items() if not name.startswith(("AGENT_", "MANAGER_TOKEN"))}
+def server_environment(environ: Mapping[str, str], fleet: str) -> dict[str, str]:
+    """The manager's environment, as its agents inherit it, but for what only the manager and each agent are told.
+
+    What is forked shows it as its own, whatever it is told later: so it says which fleet that belongs to.
+    """
+    inherited = {name: value for name, value in environ.items() if not name.startswith(("AGENT_", "MANAGER_TOKEN"))}
+    return {**inherited, ENV_FLEET: fleet}

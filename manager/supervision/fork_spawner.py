@@ -14,7 +14,7 @@ from agent_service.forkserver.profiles import PROFILES, Profile
 from agent_service.http.listeners import PublicListeners
 from manager.supervision.fork_server import ForkServer, ForkServerView, exit_of
 from manager.supervision.fork_server_start import ForkServerUnavailable
-from manager.supervision.identity import boot_id
+from manager.supervision.identity import boot_id, fleet_of
 from manager.supervision.process import Exit, Launch, Process, ProcessIdentity, Spawner
 
 log = structlog.get_logger(__name__)
@@ -46,6 +46,7 @@ class ForkSpawner:
                 # With a dot in it, it is no agent's log.
                 (log_directory / f"fork-server.{profile}.log").absolute(),
                 environ,
+                fleet_of(state_directory),
             )
             for profile in PROFILES
         }
@@ -82,19 +83,19 @@ class ForkSpawner:
 
     async def collect(self) -> dict[str, Exit]:
         """How instances ended while no manager was there to hear it, by instance id."""
+        # First: what a server is just starting may be told of twice, but not overlooked.
+        await self._fallback.collect()
         await asyncio.gather(*(server.find() for server in self._servers.values()))
         return {key: exit_of(notice) for server in self._servers.values() for key, notice in server.exits.items()}
 
-    def strays(self) -> dict[str, tuple[str, ProcessIdentity]]:
-        """After `collect` and every `adopt`: what else lives, by instance id, with its agent's id.
-
-        A manager that died between the start of an instance and its record leaves one behind.
-        """
-        return {
+    def strays(self) -> Mapping[str, tuple[str | None, ProcessIdentity]]:
+        """What a server tells of and, where its server has died too, what else is found."""
+        told: dict[str, tuple[str | None, ProcessIdentity]] = {
             stray.instance_id: (stray.agent_id, ProcessIdentity(stray.pid, stray.created_at, boot_id()))
             for server in self._servers.values()
             for stray in server.strays
         }
+        return {**self._untold(), **told}
 
     def servers(self) -> list[ForkServerView]:
         """The fork servers that are there now."""
@@ -135,6 +136,16 @@ class ForkSpawner:
         kept = self._listeners.find(agent_id, port)
         # Ours may be released while the caller still needs it.
         return None if kept is None else kept.dup()
+
+    def _untold(self) -> dict[str, tuple[str | None, ProcessIdentity]]:
+        servers = self._servers.values()
+        # In the moment of a fork a server looks like the instance that it starts.
+        pids = {view.pid for view in self.servers()}
+        return {
+            instance_id: found
+            for instance_id, found in self._fallback.strays().items()
+            if found[1].pid not in pids and not any(server.knows(instance_id) for server in servers)
+        }
 
     def _keep(self, agent_id: str, listener: socket.socket) -> None:
         """Several starts at once receive the same one several times."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from agent_service.proc import has_proc, read_stat
+from agent_service.proc import Stat, has_proc, read_stat
 from manager.supervision.process import ProcessIdentity
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -35,11 +35,21 @@ def identify(pid: int) -> ProcessIdentity:
     return ProcessIdentity(pid=pid, created_at=created_at(pid) or "", boot_id=boot_id())
 
 
+def identity_of(stat: Stat) -> ProcessIdentity:
+    """The identity of a process that was just looked at."""
+    return ProcessIdentity(stat.pid, stat.start_ticks, boot_id())
+
+
 def is_running(identity: ProcessIdentity) -> bool:
     """Whether that very process still runs."""
     return (
         bool(identity.created_at) and identity.boot_id == boot_id() and created_at(identity.pid) == identity.created_at
     )
+
+
+def fleet_of(state_directory: Path) -> str:
+    """By what its processes know a manager and its successors, which share the state directory."""
+    return str(state_directory.resolve())
 
 
 def may_lead_its_group(identity: ProcessIdentity) -> bool:

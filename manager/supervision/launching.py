@@ -21,6 +21,7 @@ from manager.specs.models import DUMMY, AgentConfig
 from manager.specs.references import resolve_env
 from manager.supervision.addresses import Addresses
 from manager.supervision.free_port import free_port
+from manager.supervision.identity import fleet_of
 from manager.supervision.process import Launch, ProcessLimits
 
 ADAPTER_HOST = "127.0.0.1"
@@ -89,6 +90,7 @@ class Launcher:
             contract.ENV_HOST: ADAPTER_HOST,
             contract.ENV_PORT: str(port),
             contract.ENV_LOG_FILE: str(self.log_file(agent.id)),
+            **({contract.ENV_FLEET: fleet_of(self.state_directory)} if self.state_directory is not None else {}),
             **self._told_of_logs(agent),
         }
 

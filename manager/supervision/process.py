@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -114,8 +115,11 @@ class Spawner(Protocol):
         """Take back a process that an earlier manager started."""
         ...
 
-    def strays(self) -> dict[str, tuple[str, ProcessIdentity]]:
-        """After the last `adopt`: what lives and was not adopted, by instance id, with its agent's id."""
+    def strays(self) -> Mapping[str, tuple[str | None, ProcessIdentity]]:
+        """After the last `adopt`: what lives and was not adopted, by instance id, with its agent's id if that is known.
+
+        A manager that died between the start of an instance and its record leaves one behind.
+        """
         ...
 
     def forget(self, instance_id: str) -> None:

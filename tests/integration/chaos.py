@@ -23,7 +23,7 @@ import httpx
 
 from agent_service.contract import ENV_INSTANCE_ID
 from agent_service.descendants import kill
-from agent_service.proc import Stat, all_stats, has_variable
+from agent_service.proc import Stat, all_stats, has_variable, read_variables
 from tests.integration.manager_process import COMMAND, ROOT
 
 MARK = "CHAOS_MARK"
@@ -61,13 +61,7 @@ def marked(mark: str) -> list[Stat]:
 
 def instance_of(stat: Stat) -> str | None:
     """The instance that the process belongs to, by the mark that it was born with; None for those of the manager."""
-    try:
-        variables = Path(f"/proc/{stat.pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return None
-    prefix = f"{ENV_INSTANCE_ID}=".encode()
-    found = next((variable for variable in variables if variable.startswith(prefix)), b"")
-    return found.removeprefix(prefix).decode() or None
+    return read_variables(stat.pid).get(ENV_INSTANCE_ID) or None
 
 
 @dataclass

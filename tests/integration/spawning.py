@@ -19,6 +19,7 @@ from agent_service.http.listeners import PublicListeners
 from agent_service.proc import read_stat
 from manager.supervision.exec_spawner import ExecSpawner
 from manager.supervision.fork_spawner import ForkSpawner
+from manager.supervision.identity import fleet_of
 from manager.supervision.process import Exit, Launch, Process, Spawner
 from tests.fixtures.adapter import FakeManager
 
@@ -60,7 +61,12 @@ class Workshop:
                 "agent_id": agent_id,
                 "instance_id": instance_id,
                 "argv": argv,
-                "environment": {**ENVIRON, "AGENT_INSTANCE_ID": instance_id, **(environment or {})},
+                "environment": {
+                    **ENVIRON,
+                    "AGENT_INSTANCE_ID": instance_id,
+                    "AGENT_FLEET": fleet_of(self.directory / "state"),
+                    **(environment or {}),
+                },
                 "directory": self.directory,
                 "log_file": self.log_file,
                 **changes,
@@ -108,7 +114,7 @@ async def workshop(kind: str, directory: Path) -> AsyncIterator[Workshop]:
 
 def make_spawner(kind: str, directory: Path, environ: dict[str, str] = ENVIRON) -> Spawner:
     listeners = PublicListeners()
-    by_exec = ExecSpawner(listeners)
+    by_exec = ExecSpawner(listeners, fleet_of(directory / "state"))
     if kind == "exec":
         return by_exec
     return ForkSpawner(directory / "state", directory / "logs", by_exec, listeners, environ)

@@ -164,6 +164,25 @@ def test_the_next_manager_learns_how_instances_ended_in_between_and_of_those_tha
     scenario("fork", tmp_path, run)
 
 
+def test_the_next_manager_finds_those_that_nobody_wrote_down_when_their_server_has_died_too(tmp_path: Path) -> None:
+    async def run(shop: Workshop) -> None:
+        known, unknown = shop.launch(sys.executable, "-c", FOREVER), shop.adapter()
+        first, second = await shop.start(known), await shop.start(unknown)
+        await shop.says("Agent ready")
+        os.kill(server_pid(shop), signal.SIGKILL)
+        await shop.spawner.aclose(leave_running=True)
+        shop.spawner = make_spawner("fork", tmp_path)
+        await shop.spawner.collect()
+        shop.processes = [shop.spawner.adopt(first.identity, known.instance_id)]
+        assert shop.spawner.strays() == {unknown.instance_id: (None, second.identity)}
+        stray = shop.spawner.adopt(second.identity, unknown.instance_id)
+        stray.kill()
+        await ended(stray)
+        assert shop.spawner.strays() == {} and lives(first.identity.pid)
+
+    scenario("fork", tmp_path, run)
+
+
 def test_a_connection_that_breaks_is_made_again_and_no_exit_is_missed(tmp_path: Path) -> None:
     async def run(shop: Workshop) -> None:
         gone, kept = await shop.run(FOREVER), await shop.run(FOREVER)
@@ -544,7 +563,7 @@ def test_a_start_of_a_server_at_a_path_that_is_served_is_no_error(tmp_path: Path
     async def run(shop: Workshop) -> None:
         await ended(await shop.run("pass"))
         before = server_pid(shop)
-        await start_fork_server("light", socket_of(shop), tmp_path / "second.log", ENVIRON)
+        await start_fork_server("light", socket_of(shop), tmp_path / "second.log", ENVIRON, "fleet")
         assert server_pid(shop) == before
 
     scenario("fork", tmp_path, run)

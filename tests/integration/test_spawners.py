@@ -416,3 +416,29 @@ def test_a_process_is_taken_back_by_the_next_manager(kind: str, tmp_path: Path) 
         assert await ended(second) == (Exit(code=0) if kind == "fork" else Exit())
 
     scenario(kind, tmp_path, run)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@kinds
+def test_what_nobody_takes_back_is_known_by_its_fleet_and_that_of_another_fleet_is_a_stranger(
+    kind: str, tmp_path: Path
+) -> None:
+    async def run(shop: Workshop) -> None:
+        launch = shop.adapter()
+        first = await shop.start(launch)
+        await shop.says("Agent ready")
+        await shop.spawner.aclose(leave_running=True)
+        other = make_spawner(kind, tmp_path / "other")
+        assert await other.collect() == {} and other.strays() == {}
+        await other.aclose(leave_running=True)
+        shop.spawner = make_spawner(kind, tmp_path)
+        await shop.spawner.collect()
+        # Of a fork server's child its server tells more.
+        assert shop.spawner.strays() == {launch.instance_id: ("agent" if kind == "fork" else None, first.identity)}
+        stray = shop.spawner.adopt(first.identity, launch.instance_id)
+        shop.processes = [stray]
+        stray.kill()
+        await ended(stray)
+        assert not lives(first.identity.pid)
+
+    scenario(kind, tmp_path, run)

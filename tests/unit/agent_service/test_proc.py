@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_service.proc import Stat, all_stats, has_proc, has_variable, parse_stat, read_stat
+from agent_service.proc import Stat, all_stats, has_proc, has_variable, parse_stat, read_stat, read_variables
 
 
 @pytest.fixture
@@ -56,6 +56,14 @@ def test_a_variable_is_known_by_its_whole_name_and_its_whole_value(proc: Path) -
     assert not has_variable(42, "NAM", "E=value")
     assert not has_variable(42, "AME", "value")
     assert not has_variable(43, "NAME", "value")
+
+
+def test_an_environment_is_read_as_it_was_given(proc: Path) -> None:
+    (proc / "42").mkdir()
+    (proc / "42" / "stat").write_text(line("python", "S"))
+    (proc / "42" / "environ").write_bytes(b"A=\xff\0NAME=a=b\0EMPTY=\0nonsense\0\0")
+    assert read_variables(42) == {"A": "\udcff", "NAME": "a=b", "EMPTY": ""}
+    assert read_variables(43) == {}
 
 
 def image(memory: int, environment_begins: int) -> str:
