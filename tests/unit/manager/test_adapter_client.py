@@ -10,7 +10,8 @@ import pytest
 from agent_service.contract import AdapterAction, AdapterStatus
 from manager.adapter_client import AdapterClient, AdapterRefused
 from manager.errors import AdapterDied, AdapterTimeout
-from tests.unit.manager.fakes import report, run
+from tests.unit.manager.fakes.adapters import report
+from tests.unit.manager.fakes.clock import run
 
 URL = "http://127.0.0.1:8100"
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from manager.events import Event, EventBus, EventKind, Subscription
-from tests.unit.manager.fakes import FakeClock, run
+from tests.unit.manager.fakes.clock import FakeClock, run
 
 
 def publish(bus: EventBus, count: int = 1) -> list[Event]:

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from manager.tasks import TaskOwner
-from tests.unit.manager.fakes import run
+from tests.unit.manager.fakes.clock import run
 
 
 def test_the_death_of_a_task_is_logged_with_its_name_and_its_reason() -> None:

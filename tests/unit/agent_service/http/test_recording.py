@@ -6,7 +6,7 @@ import pytest
 
 from agent_service.http.recording import Reader, Recording
 from manager.errors import AdapterDied
-from tests.unit.manager.fakes import run
+from tests.unit.manager.fakes.clock import run
 
 
 async def read(reader: Reader) -> bytes:

@@ -24,7 +24,7 @@ from manager.settings import RuntimeSettings
 from manager.specs.fleet_config import FleetConfig
 from manager.specs.models import AgentConfig
 from manager.supervision.reloading import Reloader
-from tests.unit.manager.fakes import FakeClock
+from tests.unit.manager.fakes.clock import FakeClock
 
 DIFF, RELOAD = ("GET", "/api/config/diff"), ("POST", "/api/config/reload")
 

@@ -15,7 +15,7 @@ from manager.event_filter import EventFilter
 from manager.events import Event, EventBus, EventKind
 from manager.store.history import EventHistory, EventPage
 from manager.supervision.fleet import Fleet
-from tests.unit.manager.fakes import FakeClock
+from tests.unit.manager.fakes.clock import FakeClock
 
 
 class OneAgent:

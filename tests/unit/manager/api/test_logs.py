@@ -18,7 +18,7 @@ from manager.errors import BadRequest, ManagerError, UnknownAgent
 from manager.supervision.fleet import Fleet
 from manager.telemetry.log_reading.reader import LogReader
 from manager.telemetry.logs import AgentLogs
-from tests.unit.manager.fakes import FakeClock
+from tests.unit.manager.fakes.clock import FakeClock
 
 STREAM = {"accept": "text/event-stream"}
 

@@ -16,7 +16,7 @@ from manager.api.series import SeriesEndpoints
 from manager.errors import UnknownAgent
 from manager.telemetry.series import AGENT_SERIES, MANAGER_SERIES, FleetSeries
 from manager.telemetry.traffic import Traffic
-from tests.unit.manager.fakes import FakeClock
+from tests.unit.manager.fakes.clock import FakeClock
 
 
 class Fleet:

@@ -11,7 +11,7 @@ from typing import Any
 from manager.diagnosis.finding import Finding
 from manager.diagnosis.surroundings import Surroundings
 from manager.specs.loading import load_config
-from tests.unit.manager.fakes import FakeClock
+from tests.unit.manager.fakes.clock import FakeClock
 
 Check = Callable[[Surroundings], Iterator[Finding]]
 

@@ -15,7 +15,7 @@ from manager.diagnosis.open_files import check_open_files
 from manager.diagnosis.running_manager import check_manager
 from manager.diagnosis.surroundings import ManagerAnswers
 from tests.unit.manager.diagnosis.set_up import broken, found, surroundings
-from tests.unit.manager.fakes import START
+from tests.unit.manager.fakes.clock import START
 
 URL = "http://127.0.0.1:8000"
 

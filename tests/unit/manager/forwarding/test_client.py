@@ -11,7 +11,7 @@ from starlette.types import Message
 from agent_service.errors import BodyTooLarge
 from agent_service.http.client.answer import RawHeaders
 from manager.forwarding.client import GATHERED_BYTES, PATIENCE_SECONDS, Client
-from tests.unit.manager.fakes import run
+from tests.unit.manager.fakes.clock import run
 
 CHUNKED: RawHeaders = [(b"transfer-encoding", b"chunked")]
 GONE: Message = {"type": "http.disconnect"}

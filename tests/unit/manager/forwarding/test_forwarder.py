@@ -16,7 +16,8 @@ from manager.forwarding.request import ForwardRequest
 from manager.registry.instance import RegisteredInstance
 from manager.registry.registry import Registry
 from manager.registry.routing import Admission, Route, RoutePolicy, Router
-from tests.unit.manager.fakes import FakeClock, registration, run
+from tests.unit.manager.fakes.adapters import registration
+from tests.unit.manager.fakes.clock import FakeClock, run
 
 OPEN = Route(Admission.OPEN, "running", "echo is running.", RoutePolicy(60, 10, 1024))
 COMING_BACK = replace(OPEN, admission=Admission.COMING_BACK, state="starting", detail="echo is starting.")

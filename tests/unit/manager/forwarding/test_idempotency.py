@@ -26,7 +26,8 @@ from manager.forwarding.keys import key_of
 from manager.forwarding.request import ForwardRequest
 from manager.registry.registry import Registry
 from manager.store.keyed_answers import KeyedCall
-from tests.unit.manager.fakes import FakeClock, registration, run
+from tests.unit.manager.fakes.adapters import registration
+from tests.unit.manager.fakes.clock import FakeClock, run
 
 LIMITS = KeyLimits(retention_seconds=3600, max_answer_bytes=100, max_stored_bytes=1000)
 

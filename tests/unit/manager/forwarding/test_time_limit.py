@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from manager.forwarding.time_limit import TimeLimit
-from tests.unit.manager.fakes import run
+from tests.unit.manager.fakes.clock import run
 
 
 async def limited(seconds: float, work: Coroutine[Any, Any, str]) -> str:

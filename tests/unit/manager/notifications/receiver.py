@@ -17,7 +17,7 @@ from manager.notifications.notifier import Notifier
 from manager.notifications.sender import Attempt
 from manager.store.deliveries import PRUNE_SLICE, Delivery, DeliveryState, Waiting
 from manager.webhook_settings import WebhookSettings
-from tests.unit.manager.fakes import FakeClock, run
+from tests.unit.manager.fakes.clock import FakeClock, run
 
 
 class FakeTable:

@@ -16,7 +16,7 @@ from manager.notifications.courier import PENDING_LIMIT
 from manager.notifications.notifier import RETENTION
 from manager.notifications.sender import Attempt
 from manager.store.deliveries import DeliveryState
-from tests.unit.manager.fakes import START, until
+from tests.unit.manager.fakes.clock import START, until
 from tests.unit.manager.notifications.receiver import Sent, World, notify, webhook
 
 

@@ -13,7 +13,7 @@ from manager.notifications.message import test_notification as make_notification
 from manager.notifications.sender import Attempt, Sender
 from manager.notifications.signing import signed_headers
 from manager.webhook_settings import WebhookSettings
-from tests.unit.manager.fakes import START, FakeClock
+from tests.unit.manager.fakes.clock import START, FakeClock
 from tests.unit.manager.notifications.receiver import webhook
 
 SECRET = "a secret of more than 24 characters"

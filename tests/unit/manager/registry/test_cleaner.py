@@ -7,7 +7,8 @@ import pytest
 from manager.events import EventBus
 from manager.registry.cleaner import clean
 from manager.registry.registry import Registry
-from tests.unit.manager.fakes import FakeClock, registration, run
+from tests.unit.manager.fakes.adapters import registration
+from tests.unit.manager.fakes.clock import FakeClock, run
 
 
 @pytest.mark.parametrize("ttl", [0.1, 3.0, 30.0, 3600.0])

@@ -15,7 +15,8 @@ from manager.registry.circuit import FAILURES_TO_OPEN, CircuitState
 from manager.registry.gate import Lease
 from manager.registry.registry import Registry
 from manager.registry.routing import Admission, Route, RoutePolicy, Router
-from tests.unit.manager.fakes import FakeClock, registration, run
+from tests.unit.manager.fakes.adapters import registration
+from tests.unit.manager.fakes.clock import FakeClock, run
 
 POLICY = RoutePolicy(300, 10, 1024, max_concurrency=2, max_queue=3)
 OPEN = Route(Admission.OPEN, "running", "echo is running.", POLICY)

@@ -8,7 +8,8 @@ from manager.errors import StateConflict, UnknownInstance
 from manager.events import Event, EventBus, EventKind
 from manager.registry.instance import RegisteredInstance
 from manager.registry.registry import Registry
-from tests.unit.manager.fakes import FakeClock, registration, report
+from tests.unit.manager.fakes.adapters import registration, report
+from tests.unit.manager.fakes.clock import FakeClock
 
 TTL = 30.0
 

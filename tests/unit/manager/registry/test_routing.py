@@ -10,7 +10,8 @@ from manager.errors import NotReady, StateConflict, UnknownAgent
 from manager.events import EventBus
 from manager.registry.registry import Registry
 from manager.registry.routing import Admission, Route, RoutePolicy, Router
-from tests.unit.manager.fakes import FakeClock, registration, report, run
+from tests.unit.manager.fakes.adapters import registration, report
+from tests.unit.manager.fakes.clock import FakeClock, run
 
 OPEN = Route(Admission.OPEN, "running", "echo is running; try again in a moment.", RoutePolicy(300, 10, 1024))
 COMING_BACK = replace(OPEN, admission=Admission.COMING_BACK, state="backoff", detail="echo is backoff; try again.")

@@ -6,7 +6,7 @@ from contextlib import suppress
 from manager.errors import StoreUnavailable
 from manager.events import Event, EventBus, EventKind
 from manager.store.directory_watch import watch_state_directory
-from tests.unit.manager.fakes import FakeClock, run
+from tests.unit.manager.fakes.clock import FakeClock, run
 
 
 class Directory:

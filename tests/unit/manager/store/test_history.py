@@ -15,7 +15,7 @@ from manager.store import history as history_module
 from manager.store.deliveries import Delivery
 from manager.store.event_table import PRUNE_SLICE
 from manager.store.history import EventHistory, Retention, next_event_id
-from tests.unit.manager.fakes import START, FakeClock, run, until
+from tests.unit.manager.fakes.clock import START, FakeClock, run, until
 
 
 def event(number: int, agent_id: str = "echo", at: datetime = START) -> Event:

@@ -14,15 +14,9 @@ from manager.supervision import adoption
 from manager.supervision.agent_supervisor import AgentSupervisor
 from manager.supervision.states import AgentState
 from manager.supervision.supervisor import Supervisor
-from tests.unit.manager.fakes import (
-    START,
-    UNFORESEEN,
-    FakeClock,
-    World,
-    agent,
-    run,
-    until,
-)
+from tests.unit.manager.fakes.clock import START, FakeClock, run, until
+from tests.unit.manager.fakes.world import World, agent
+from tests.unit.manager.supervision.supervised import UNFORESEEN
 
 URL = "http://127.0.0.1:8100"
 RECORD = InstanceRecord("i-old", "echo", 4242, "12345", "boot", START.isoformat(), URL, 17, 3)

@@ -17,7 +17,8 @@ from manager.adapter_client import AdapterClient
 from manager.errors import StateConflict, UnknownInstance
 from manager.registry.registry import Registry
 from manager.supervision.process import Exit, Launch, ProcessIdentity
-from tests.unit.manager.fakes import FakeClock, FakeProcess
+from tests.unit.manager.fakes.clock import FakeClock
+from tests.unit.manager.fakes.processes import FakeProcess
 
 BOOT_SECONDS = 0.05
 RETRY_SECONDS = 0.25

@@ -9,7 +9,8 @@ from agent_service.contract import AdapterAction
 from manager.events import EventKind
 from manager.supervision.process import Exit, ProcessIdentity
 from manager.supervision.states import AgentState, DesiredState
-from tests.unit.manager.fakes import START, advance, agent, until
+from tests.unit.manager.fakes.clock import START, advance, until
+from tests.unit.manager.fakes.world import agent
 from tests.unit.manager.supervision.conftest import RECORD, URL, Run, Supervising
 
 

@@ -8,7 +8,8 @@ from manager.events import EventKind
 from manager.registry.routing import Admission
 from manager.supervision.process import Exit
 from manager.supervision.states import AgentState, DesiredState
-from tests.unit.manager.fakes import Supervised, advance, supervise, until
+from tests.unit.manager.fakes.clock import advance, until
+from tests.unit.manager.supervision.supervised import Supervised, supervise
 
 
 async def crash(world: Supervised, times: int = 1) -> None:

@@ -9,7 +9,10 @@ from manager.errors import NotReady, StateConflict
 from manager.events import EventKind
 from manager.registry.routing import Admission
 from manager.supervision.states import AgentState, DesiredState
-from tests.unit.manager.fakes import TTL_SECONDS, Call, Supervised, advance, supervise, until
+from tests.unit.manager.fakes.adapters import Call
+from tests.unit.manager.fakes.clock import advance, until
+from tests.unit.manager.fakes.world import TTL_SECONDS
+from tests.unit.manager.supervision.supervised import Supervised, supervise
 
 PAUSE, RESUME = AdapterAction.PAUSE, AdapterAction.RESUME
 

@@ -10,7 +10,9 @@ from manager.events import EventKind
 from manager.registry.routing import Admission
 from manager.supervision.process import Exit
 from manager.supervision.states import AgentState, DesiredState
-from tests.unit.manager.fakes import START, Supervised, advance, registration, supervise, until
+from tests.unit.manager.fakes.adapters import registration
+from tests.unit.manager.fakes.clock import START, advance, until
+from tests.unit.manager.supervision.supervised import Supervised, supervise
 
 
 def test_an_agent_is_started_registers_and_runs() -> None:

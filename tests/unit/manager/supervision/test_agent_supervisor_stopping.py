@@ -11,7 +11,10 @@ from manager.events import EventKind
 from manager.registry.routing import Admission
 from manager.supervision.process import Exit
 from manager.supervision.states import AgentState, DesiredState, Strategy
-from tests.unit.manager.fakes import KILL_GRACE_SECONDS, Call, Supervised, advance, supervise, until
+from tests.unit.manager.fakes.adapters import Call
+from tests.unit.manager.fakes.clock import advance, until
+from tests.unit.manager.fakes.world import KILL_GRACE_SECONDS
+from tests.unit.manager.supervision.supervised import Supervised, supervise
 
 
 def stop(world: Supervised, seconds: float | None = None, reason: str = "stop by alice") -> None:

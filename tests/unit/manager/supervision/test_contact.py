@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from agent_service.contract import AdapterAction
 from manager.supervision.states import AgentState
-from tests.unit.manager.fakes import advance, until
+from tests.unit.manager.fakes.clock import advance, until
 from tests.unit.manager.supervision.conftest import RECORD, URL, Run, Supervising
 
 NAMELESS = replace(RECORD, service_url=None)

@@ -18,8 +18,11 @@ from manager.supervision import agent_supervisor
 from manager.supervision.addresses import Addresses
 from manager.supervision.dependencies import Dependencies, after_dependents
 from manager.supervision.states import AgentState, DesiredState
-from tests.unit.manager.fakes import FakeClock, FakePorts, Supervised, advance, agent, run, supervise, until
+from tests.unit.manager.fakes.clock import FakeClock, advance, run, until
+from tests.unit.manager.fakes.ports import FakePorts
+from tests.unit.manager.fakes.world import agent
 from tests.unit.manager.supervision.conftest import Run, Supervising
+from tests.unit.manager.supervision.supervised import Supervised, supervise
 
 PROBE = ProbeSettings(http="/health", interval_seconds=5, failures=3, timeout_seconds=2)
 SIDECAR: dict[str, Any] = {"command": ("x",), "entry_point": None, "port": 9000, "probe": PROBE}

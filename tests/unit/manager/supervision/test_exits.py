@@ -9,7 +9,9 @@ from manager.events import EventKind
 from manager.supervision.exits import report_exit, report_unseen_exit
 from manager.supervision.managed_instance import ManagedInstance, StopPlan
 from manager.supervision.process import Exit
-from tests.unit.manager.fakes import START, FakeClock, FakeProcess, World, run
+from tests.unit.manager.fakes.clock import START, FakeClock, run
+from tests.unit.manager.fakes.processes import FakeProcess
+from tests.unit.manager.fakes.world import World
 from tests.unit.manager.supervision.conftest import RECORD
 
 PLAN = StopPlan("stop by alice", 1010.0, START + timedelta(seconds=10), 1015.0, START + timedelta(seconds=15))

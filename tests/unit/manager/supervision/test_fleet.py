@@ -19,7 +19,10 @@ from manager.supervision.states import HARMLESS, LEGAL_ACTIONS, AgentAction, Age
 from manager.supervision.supervisor import Supervisor
 from manager.supervision.view_builder import ViewBuilder
 from manager.supervision.views import AgentView
-from tests.unit.manager.fakes import UNFORESEEN, Call, FakeClock, World, advance, agent, run, until
+from tests.unit.manager.fakes.adapters import Call
+from tests.unit.manager.fakes.clock import FakeClock, advance, run, until
+from tests.unit.manager.fakes.world import World, agent
+from tests.unit.manager.supervision.supervised import UNFORESEEN
 
 S, A, D = AgentState, AgentAction, DesiredState
 

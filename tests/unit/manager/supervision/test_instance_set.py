@@ -11,7 +11,9 @@ from agent_service.contract import AdapterStatus
 from manager.supervision.instance_set import InstanceSet
 from manager.supervision.managed_instance import ManagedInstance
 from manager.supervision.states import AgentState
-from tests.unit.manager.fakes import KILL_GRACE_SECONDS, START, TTL_SECONDS, FakeClock, FakeProcess, World, run
+from tests.unit.manager.fakes.clock import START, FakeClock, run
+from tests.unit.manager.fakes.processes import FakeProcess
+from tests.unit.manager.fakes.world import KILL_GRACE_SECONDS, TTL_SECONDS, World
 
 
 class Several(World):

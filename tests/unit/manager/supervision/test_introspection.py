@@ -15,7 +15,8 @@ from manager.registry.registry import Registry
 from manager.supervision.introspection import Introspection
 from manager.supervision.states import AgentState
 from manager.supervision.views import AgentView
-from tests.unit.manager.fakes import FakeClock, registration, run
+from tests.unit.manager.fakes.adapters import registration
+from tests.unit.manager.fakes.clock import FakeClock, run
 
 SERVER = {
     "name": "files",

@@ -15,7 +15,7 @@ from manager.settings import Secrets
 from manager.supervision import launching
 from manager.supervision.launching import Launcher
 from manager.supervision.process import Launch
-from tests.unit.manager.fakes import agent
+from tests.unit.manager.fakes.world import agent
 
 
 def launch(

@@ -10,7 +10,9 @@ from manager.events import EventKind
 from manager.supervision import liveness
 from manager.supervision.process import ProcessIdentity
 from manager.supervision.states import AgentState, DesiredState
-from tests.unit.manager.fakes import SILENCE_LIMIT_SECONDS, TTL_SECONDS, Supervised, advance, supervise, until
+from tests.unit.manager.fakes.clock import advance, until
+from tests.unit.manager.fakes.world import SILENCE_LIMIT_SECONDS, TTL_SECONDS
+from tests.unit.manager.supervision.supervised import Supervised, supervise
 
 Asked = list[ProcessIdentity]
 

@@ -6,7 +6,7 @@ from typing import Any
 from manager.specs.models import AgentConfig
 from manager.supervision.memory_limits import enforce_memory_limits
 from manager.supervision.resources import Usage
-from tests.unit.manager.fakes import agent
+from tests.unit.manager.fakes.world import agent
 
 MIB = 1024 * 1024
 

@@ -11,7 +11,9 @@ from manager.errors import AdapterDied, AdapterTimeout, UnknownAgent
 from manager.registry.routing import Admission
 from manager.supervision.outsiders import Outsider, Outsiders
 from manager.supervision.states import AgentAction, AgentState, DesiredState
-from tests.unit.manager.fakes import TTL_SECONDS, Call, FakeClock, World, run
+from tests.unit.manager.fakes.adapters import Call
+from tests.unit.manager.fakes.clock import FakeClock, run
+from tests.unit.manager.fakes.world import TTL_SECONDS, World
 
 RETENTION = 60.0
 

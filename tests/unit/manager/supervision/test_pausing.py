@@ -5,7 +5,8 @@ import pytest
 from agent_service.contract import AdapterAction, AdapterStatus
 from manager.supervision.pausing import missing_action
 from manager.supervision.states import DesiredState
-from tests.unit.manager.fakes import TTL_SECONDS, FakeClock, World, run
+from tests.unit.manager.fakes.clock import FakeClock, run
+from tests.unit.manager.fakes.world import TTL_SECONDS, World
 
 RUNNING, PAUSED, STOPPED = DesiredState
 

@@ -22,8 +22,11 @@ from manager.supervision.resources import ResourceSampler
 from manager.supervision.states import AgentAction, AgentState, Strategy
 from manager.supervision.supervisor import Supervisor
 from manager.supervision.view_builder import ViewBuilder
-from tests.unit.manager.fakes import UNFORESEEN, FakeClock, FakeStore, VirtualLoop, World, agent
+from tests.unit.manager.fakes.clock import FakeClock, VirtualLoop
+from tests.unit.manager.fakes.store import FakeStore
+from tests.unit.manager.fakes.world import World, agent
 from tests.unit.manager.supervision.machine import Machine
+from tests.unit.manager.supervision.supervised import UNFORESEEN
 
 T = TypeVar("T")
 

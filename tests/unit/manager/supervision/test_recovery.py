@@ -8,7 +8,7 @@ from manager.settings import RestartSettings
 from manager.supervision.process import Exit
 from manager.supervision.recovery import Recovery
 from manager.supervision.restart_policy import GiveUp, Restart
-from tests.unit.manager.fakes import FakeClock
+from tests.unit.manager.fakes.clock import FakeClock
 
 CRASH = Exit(code=1)
 

@@ -19,7 +19,7 @@ from manager.specs.diff import ConfigDiff
 from manager.specs.fleet_config import FleetConfig
 from manager.specs.models import AgentConfig
 from manager.supervision.reloading import Reloader
-from tests.unit.manager.fakes import FakeClock
+from tests.unit.manager.fakes.clock import FakeClock
 
 
 def fleet(*agents: dict[str, Any], **runtime: Any) -> FleetConfig:

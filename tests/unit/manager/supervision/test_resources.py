@@ -11,7 +11,7 @@ import pytest
 
 from manager.supervision import resources
 from manager.supervision.resources import ResourceSampler, Usage
-from tests.unit.manager.fakes import run
+from tests.unit.manager.fakes.clock import run
 
 
 class FakePsutil:

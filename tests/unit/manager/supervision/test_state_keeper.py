@@ -8,7 +8,8 @@ from manager.events import EventKind
 from manager.registry.route import Admission, Route, RoutePolicy
 from manager.supervision.state_keeper import StateKeeper
 from manager.supervision.states import AgentState
-from tests.unit.manager.fakes import FakeClock, World, run
+from tests.unit.manager.fakes.clock import FakeClock, run
+from tests.unit.manager.fakes.world import World
 
 POLICY = RoutePolicy(1, 1, 1)
 

@@ -10,7 +10,9 @@ from manager.errors import StateConflict, StoreUnavailable
 from manager.registry.routing import Admission
 from manager.store.store import DesiredRecord
 from manager.supervision.states import AgentState, DesiredState
-from tests.unit.manager.fakes import Call, advance, agent, registration, until
+from tests.unit.manager.fakes.adapters import Call, registration
+from tests.unit.manager.fakes.clock import advance, until
+from tests.unit.manager.fakes.world import agent
 from tests.unit.manager.supervision.conftest import RECORD, URL, Run, Supervising
 
 

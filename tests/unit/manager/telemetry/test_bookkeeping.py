@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from manager.telemetry.bookkeeping import DELAY_SECONDS, MAX_WAITING, Bookkeeping, at_once
-from tests.unit.manager.fakes import run
+from tests.unit.manager.fakes.clock import run
 
 Scenario = Callable[[Bookkeeping, list[int]], Awaitable[None]]
 

@@ -7,7 +7,7 @@ import pytest
 from manager.events import EventBus, EventKind
 from manager.telemetry.exposition import parse, render
 from manager.telemetry.lifecycle_metrics import LifecycleMetrics
-from tests.unit.manager.fakes import FakeClock
+from tests.unit.manager.fakes.clock import FakeClock
 
 
 class Watched:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from manager.telemetry.loop_lag import PERIOD_SECONDS, watch_loop
-from tests.unit.manager.fakes import FakeClock, advance, run
+from tests.unit.manager.fakes.clock import FakeClock, advance, run
 
 
 def test_it_tells_how_much_too_late_a_timer_came() -> None:

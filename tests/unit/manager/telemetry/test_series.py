@@ -11,7 +11,7 @@ import pytest
 
 from manager.telemetry.series import AGENT_SERIES, CAPACITY, INTERVAL_SECONDS, MANAGER_SERIES, FleetSeries, Reading
 from manager.telemetry.traffic import Recent, Traffic
-from tests.unit.manager.fakes import START, FakeClock, advance, run
+from tests.unit.manager.fakes.clock import START, FakeClock, advance, run
 
 
 @dataclass

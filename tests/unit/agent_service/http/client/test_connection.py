@@ -15,7 +15,7 @@ from agent_service.http.client.answer import HIGH_WATER, BrokenExchange, RawHead
 from agent_service.http.client.connection import MAX_FRAMING_BYTES, MAX_HEAD_BYTES, Connection
 from manager.forwarding.headers import towards_client
 from manager.forwarding.request import END_OF_CHUNKS, ForwardRequest, chunk
-from tests.unit.manager.fakes import run
+from tests.unit.manager.fakes.clock import run
 
 OK = b"HTTP/1.1 200 OK\r\n"
 WHOLE = OK + b"Content-Length: 2\r\n\r\nhi"

@@ -12,7 +12,7 @@ from agent_service.runtimes.tools.errors import CallFailed, CallTimedOut, ToolSe
 from agent_service.runtimes.tools.timing import Timing
 from agent_service.runtimes.tools.tool_server import ToolServer
 from tests.unit.agent_service.runtimes.tools.fake_server import FakeServer, client, listed
-from tests.unit.manager.fakes import advance, run, until
+from tests.unit.manager.fakes.clock import advance, run, until
 
 STABLE_SECONDS = 20
 

@@ -16,7 +16,7 @@ from agent_service.runtimes.tools.timing import Timing
 from agent_service.runtimes.tools.tool_server import ToolServer
 from agent_service.runtimes.tools.toolbox import Toolbox
 from tests.unit.agent_service.runtimes.tools.fake_server import FakeServer, definition, inline, listed
-from tests.unit.manager.fakes import advance, run, until
+from tests.unit.manager.fakes.clock import advance, run, until
 
 
 def resolve(text: str) -> str:
