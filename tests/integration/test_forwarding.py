@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,8 +13,8 @@ import pytest
 
 from tests.integration.manager_process import ManagerProcess, running_manager, until, write_config
 from tests.integration.raw_adapter import OK, Peer, RawAdapter, answering, answering_once, raw_adapter
+from tests.integration.raw_client import BODY, Client
 
-BODY = b'{"parameters": {}}'
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
 EVENTS = CHUNKED.replace(b"text/plain", b"text/event-stream")
 _SECONDS = 30.0
@@ -43,46 +42,6 @@ def adapter(manager: ManagerProcess, request: pytest.FixtureRequest) -> Iterator
     """One of its own for each test: a circuit that one test opens is not another's."""
     with raw_adapter(manager, f"raw-{abs(hash(request.node.name)) % 10**9}") as found:
         yield found
-
-
-class Client:
-    """A connection to the manager, by hand."""
-
-    def __init__(self, manager: ManagerProcess) -> None:
-        url = httpx.URL(manager.url)
-        self.host = f"{url.host}:{url.port}"
-        self.socket = socket.create_connection((url.host, url.port), _SECONDS)
-
-    def head(self, path: str, *headers: str) -> bytes:
-        return "\r\n".join([f"POST {path} HTTP/1.1", f"Host: {self.host}", *headers, "", ""]).encode()
-
-    def whole(self, path: str) -> bytes:
-        return self.head(path, f"Content-Length: {len(BODY)}") + BODY
-
-    def until(self, mark: bytes) -> bytes:
-        """What comes, up to and with `mark`."""
-        data = b""
-        while not data.endswith(mark):
-            piece = self.socket.recv(1)
-            assert piece, data
-            data += piece
-        return data
-
-    def rest(self) -> bytes:
-        """What comes until the manager hangs up."""
-        data = b""
-        try:
-            while piece := self.socket.recv(65536):
-                data += piece
-        except ConnectionResetError:
-            pass
-        return data
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
 
 
 MALFORMED = {
