@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from agent_service.forkserver.address import connect, peer
 from agent_service.http.listeners import PublicListeners
@@ -31,6 +32,10 @@ ENVIRON = {
     "LANG": "C.UTF-8",
     "PYTHONPATH": str(ROOT),
 }
+kinds = pytest.mark.parametrize(
+    "kind",
+    ["exec", pytest.param("fork", marks=pytest.mark.skipif(not ForkSpawner.available(), reason="no fork server here"))],
+)
 
 
 @dataclass
