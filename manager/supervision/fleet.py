@@ -117,8 +117,7 @@ class Fleet:
             await self._act_on_managed(found, action, actor, reason, timeout_seconds, strategy)
         else:
             await self._act_on_outsider(found, action, actor, reason, timeout_seconds)
-        # An agent from elsewhere may be gone before its stop is answered.
-        return self.agent(agent_id) if self._supervisor.get(agent_id) or self._outsiders.get(agent_id) else before
+        return self._now_or(before)
 
     async def scale(self, agent_id: str, instances: int, *, actor: str, reason: str | None = None) -> AgentView:
         """Change how many instances of an agent are wanted; on disk when this returns.
@@ -141,7 +140,8 @@ class Fleet:
             if found.port_conflict is not None:
                 why = f"cannot share its port: {found.port_conflict}; restart it with strategy recreate"
             raise StateConflict(f"{agent_id} {why} to run several instances.", agent_id=agent_id, state=found.state)
-        await self._keep(found, found.desired, instances, actor, reason)
+        before = self.agent(agent_id)
+        found = await self._keep(found, found.desired, instances, actor, reason)
         self._bus.publish(
             EventKind.DESIRED_CHANGED,
             f"{actor} asked for {instances} instance(s) of {agent_id}",
@@ -152,7 +152,15 @@ class Fleet:
             instances=instances,
         )
         found.scale(instances)
-        return self.agent(agent_id)
+        return self._now_or(before)
+
+    def _now_or(self, before: AgentView) -> AgentView:
+        """The agent after what was asked for is done; as it was `before` where it has left us meanwhile.
+
+        One from elsewhere may be gone before its stop is answered, any other out of the config.
+        """
+        is_here = self._supervisor.get(before.id) or self._outsiders.get(before.id)
+        return self.agent(before.id) if is_here else before
 
     def _check_strategy(self, found: AgentSupervisor, strategy: Strategy | None) -> None:
         if strategy is Strategy.ROLLING and not found.can_roll:
@@ -205,7 +213,7 @@ class Fleet:
         if action is AgentAction.RESTART and desired is DesiredState.STOPPED:
             desired = DesiredState.RUNNING
         # On disk before it is acted on: a manager killed in between starts with what the person was told.
-        await self._keep(found, desired, found.instances_wanted, actor, reason)
+        found = await self._keep(found, desired, found.instances_wanted, actor, reason)
         self._announce(found.agent.id, action, actor, reason, desired)
         told = f"{action} by {actor}" + (f": {reason}" if reason else "")
         if action is AgentAction.KILL:
@@ -227,12 +235,14 @@ class Fleet:
 
     async def _keep(
         self, found: AgentSupervisor, desired: DesiredState, instances: int, actor: str, reason: str | None
-    ) -> None:
+    ) -> AgentSupervisor:
+        """Write down what a person chose. Who is to do it: an agent may leave the config and come back meanwhile."""
         chosen = None if instances == found.agent.instances else instances
         changed_at = rfc3339(self._clock.now())
         record = DesiredRecord(found.agent.id, desired.value, reason, actor, changed_at, chosen)
         await self._store.set_desired(record)
         self._supervisor.note_choice(record)
+        return self._supervisor.get(record.agent_id) or found
 
     def _announce(
         self,

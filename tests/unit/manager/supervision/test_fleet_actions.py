@@ -4,6 +4,7 @@ import pytest
 
 from manager.errors import StateConflict, StoreUnavailable
 from manager.events import EventKind
+from manager.store.store import DesiredRecord
 from manager.supervision.states import HARMLESS, LEGAL_ACTIONS, AgentAction, AgentState, DesiredState, Strategy
 from tests.unit.manager.fakes.adapters import Call
 from tests.unit.manager.fakes.clock import advance, until
@@ -210,3 +211,30 @@ def test_what_an_adopted_process_stands_in_the_way_of_is_refused_with_its_pid(mo
         await world.fleet.scale("echo", 1, actor="alice")
 
     fleetwide(scenario, agent("echo", port=8200))
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+@pytest.mark.parametrize("action", [None, A.STOP])
+def test_what_is_asked_of_an_agent_that_leaves_the_config_in_this_moment_is_done_and_said_to_be(
+    action: AgentAction | None, comes_back: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(world: Fleetwide) -> None:
+        await world.running()
+        set_desired = world.store.set_desired
+
+        async def meanwhile(record: DesiredRecord) -> None:
+            world.supervisor.remove("echo")
+            await until(lambda: world.supervisor.get("echo") is None)
+            if comes_back:
+                world.supervisor.add(agent())
+            await set_desired(record)
+
+        monkeypatch.setattr(world.store, "set_desired", meanwhile)
+        answer = await (world.fleet.scale("echo", 3, actor="alice") if action is None else world.act(action))
+        assert answer.id == "echo"
+        assert world.store.desired["echo"].instances == (3 if action is None else None)
+        if comes_back:
+            assert world.echo.instances_wanted == (3 if action is None else 1)
+            assert world.echo.desired is (D.RUNNING if action is None else D.STOPPED)
+
+    fleetwide(scenario)
