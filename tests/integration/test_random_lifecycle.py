@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import tempfile
@@ -17,6 +18,7 @@ import hypothesis
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
+from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from agent_service.descendants import kill
@@ -172,7 +174,7 @@ class RealLife(RuleBasedStateMachine):
             try:
                 until(settled, "all is as it was wanted")
             except AssertionError:
-                pytest.fail(f"wanted: {self.wishes} of {self.configured}; found: {found}")
+                raise AssertionError(f"wanted: {self.wishes} of {self.configured}; found: {found}") from None
         self.since_rest = 0
 
     def differences(self) -> list[object]:
@@ -207,16 +209,23 @@ class RealLife(RuleBasedStateMachine):
 @pytest.mark.timeout(600)
 def test_a_thousand_random_steps_end_where_a_person_wanted_it() -> None:
     RealLife.steps = 0
-    life = hypothesis.seed(seed())(RealLife)
-    # A life that failed is not tried again in parts: it would take an hour, and no two of them are alike.
-    run_state_machine_as_test(
-        life,
-        settings=settings(
-            max_examples=LIVES,
-            stateful_step_count=STEPS,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-            database=None,
-        ),
+    chosen = seed()
+    # Hypothesis ends a life early now and then.
+    while (missing := LIVES * STEPS - RealLife.steps) > 0:
+        live(chosen + RealLife.steps, lives=math.ceil(missing / STEPS))
+
+
+def live(chosen: int, lives: int) -> None:
+    """A life that failed is not tried again in parts: it would take an hour, and no two of them are alike."""
+    once = settings(
+        max_examples=lives,
+        stateful_step_count=STEPS,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        database=None,
     )
-    assert RealLife.steps >= 0.9 * LIVES * STEPS
+    try:
+        run_state_machine_as_test(hypothesis.seed(chosen)(RealLife), settings=once)
+    except FlakyFailure as flaky:
+        # Its steps are done once more all the same, and may well succeed then; what failed first is what counts.
+        raise flaky.exceptions[0] from None
