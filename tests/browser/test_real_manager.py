@@ -15,6 +15,7 @@ import pytest
 
 from tests.browser.conftest import Watch
 from tests.browser.waiting import connected, expect
+from tests.fixtures.gate import Gate
 from tests.integration.manager_process import ManagerProcess, running_manager, write_config
 from web.session import COOKIE_NAME
 
@@ -28,20 +29,10 @@ Visit = Callable[..., "Page"]
 Executing = Callable[..., "Future[httpx.Response]"]
 PROCESS_MS = 45_000
 TOKEN = "correct-horse-battery"
-GATED = """
-import asyncio
-from pathlib import Path
-
-async def agent(parameters):
-    while not Path(parameters["until"]).exists():
-        await asyncio.sleep(0.05)
-    return "the gate opened"
-"""
 FRAGILE = "async def agent(parameters): return 'it works'\n"
-DUMMIES = ("paused", "hurried", "rolling", "killed", "recreated", "typed", "other", "several", "one", "two")
+DUMMIES = ("paused", "drained", "hurried", "rolling", "killed", "recreated", "typed", "other", "several", "one", "two")
 AGENTS: list[dict[str, Any]] = [
     *({"id": agent_id, "autostart": False} for agent_id in DUMMIES),
-    {"id": "gated", "entryPoint": "gated:agent", "autostart": False},
     {"id": "fragile", "entryPoint": "fragile:agent", "autostart": False},
     {"id": "broken", "entryPoint": "no_such_module:agent", "autostart": False},
 ]
@@ -113,7 +104,6 @@ class Row:
 def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ManagerProcess]:
     """One for all tests here, each of which has an agent of its own."""
     directory = tmp_path_factory.mktemp("fleet")
-    (directory / "gated.py").write_text(GATED)
     (directory / "fragile.py").write_text(FRAGILE)
     with running_manager(write_config(directory, AGENTS)) as running:
         yield running
@@ -160,12 +150,10 @@ def test_pause_refuses_work_until_resume(row: Callable[[str], Row], executing: E
     happened(agent.page, "dashboard asked paused to resume")
 
 
-def test_stop_counts_down_while_the_task_in_flight_finishes(
-    row: Callable[[str], Row], executing: Executing, tmp_path: Path
-) -> None:
-    agent = row("gated").started()
-    gate = tmp_path / "gate"
-    answer = executing("gated", until=str(gate))
+def test_stop_counts_down_while_the_task_in_flight_finishes(row: Callable[[str], Row], executing: Executing) -> None:
+    agent = row("drained").started()
+    gate = Gate()
+    answer = executing("drained", **gate.parameters)
     expect(agent.cell("work")).to_have_text("1", timeout=PROCESS_MS)
     agent.button("Stop").click()
     agent.becomes("stopping")
@@ -173,8 +161,8 @@ def test_stop_counts_down_while_the_task_in_flight_finishes(
     expect(drain).to_have_text(re.compile(r"^draining: 1 left, \d+ s, SIGKILL in \d+ s$"))
     first = drain.inner_text()
     expect(drain).not_to_have_text(first)
-    gate.touch()
-    assert answer.result().json()["result"] == "the gate opened"
+    gate.open()
+    assert answer.result().json()["result"] == {"echo": gate.parameters}
     agent.becomes("stopped")
     expect(agent.cell("restarts")).to_contain_text("exit 0")
     expect(agent.cell("process").locator(".none")).to_be_visible()
