@@ -127,14 +127,18 @@ class FleetSeries:
         due = self._clock.monotonic()
         while True:
             due += INTERVAL_SECONDS
-            await asyncio.sleep(due - self._clock.monotonic())
+            # uvloop counts in whole milliseconds and may wake a little early: not yet the end of the interval.
+            while (left := due - self._clock.monotonic()) > 0:  # noqa: ASYNC110 - no event
+                await asyncio.sleep(left)
             # The loop stood still for so long, or the machine slept: those intervals are not to be had any more.
             missed = int((self._clock.monotonic() - due) // INTERVAL_SECONDS)
             due += missed * INTERVAL_SECONDS
             self.take_point(missed)
 
     def take_point(self, missed: int = 0) -> None:
-        """One point of everything, after so many intervals of which nothing is known."""
+        """One point of everything, after so many intervals of which nothing is known: none or more, else ValueError."""
+        if missed < 0:
+            raise ValueError(f"Intervals cannot be taken back: {missed}")
         now = self._clock.monotonic()
         seconds, self._ended = now - self._ended, now
         readings = {reading.id: reading for reading in self._agents()}

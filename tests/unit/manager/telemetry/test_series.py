@@ -196,6 +196,33 @@ def test_a_point_is_taken_every_ten_seconds() -> None:
     world.live(scenario())
 
 
+def test_a_timer_that_fires_early_makes_no_point_before_the_end_of_its_interval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    sleep = asyncio.sleep
+
+    async def early(seconds: float) -> None:
+        # As uvloop's may; one that is shorter than that is over when it is over.
+        await sleep(seconds - 0.00025 if seconds > 0.00025 else seconds)
+
+    async def scenario() -> None:
+        await sleep(60.001)
+        assert world.series.version == 6
+        assert world.series.manager().values["cpu_percent"] == [pytest.approx(INTERVAL_SECONDS, abs=0.001)] * 6
+
+    monkeypatch.setattr(asyncio, "sleep", early)
+    world.live(scenario())
+
+
+def test_no_interval_is_taken_back() -> None:
+    world = World()
+    world.point()
+    with pytest.raises(ValueError, match="-1"):
+        world.series.take_point(missed=-1)
+    assert (world.series.version, world.of("queued")) == (1, [0.0])
+
+
 def test_a_loop_that_stood_still_leaves_a_gap_and_goes_on_at_its_pace() -> None:
     world = World()
 
