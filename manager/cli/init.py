@@ -13,6 +13,8 @@ from manager.cli.session import session_of
 from manager.cli.target import shown
 from manager.errors import ManagerError
 
+# What the project comes with. In a checkout config/ began as the same, and has become the fleet of whoever works there.
+STARTER = Path(__file__).parent / "starter"
 CONFIG_NAME = "agents.config.json"
 SCHEMA_NAME = "agents.config.schema.json"
 EXAMPLE_NAME = "example_agent.py"
@@ -44,26 +46,15 @@ def init(context: typer.Context, directory: Directory = None) -> None:
     )
 
 
-def starter_text(name: str) -> str:
-    """A file of the starter: in a wheel it lies beside this module, in a checkout under config/.
-
-    Raises `ManagerError` where the installation is incomplete.
-    """
-    beside = Path(__file__).parent / "starter" / name
-    in_checkout = Path(__file__).parents[2] / "config" / name
-    path = next((path for path in (beside, in_checkout) if path.is_file()), None)
-    if path is None:
-        raise ManagerError(f"This installation lacks {name}; install agent-manager again.")
-    return path.read_text("utf-8")
-
-
 def _starter_files(target: Path) -> dict[Path, str]:
-    config = json.loads(starter_text(CONFIG_NAME))
+    from manager.specs.schema import schema_text
+
+    config = json.loads((STARTER / CONFIG_NAME).read_text("utf-8"))
     config["agents"] = [*config.get("agents", []), EXAMPLE_AGENT]
     return {
         target / "config" / CONFIG_NAME: json.dumps(config, indent=2, ensure_ascii=False) + "\n",
-        target / "config" / SCHEMA_NAME: starter_text(SCHEMA_NAME),
-        target / EXAMPLE_NAME: starter_text(EXAMPLE_NAME),
+        target / "config" / SCHEMA_NAME: schema_text(),
+        target / EXAMPLE_NAME: (STARTER / EXAMPLE_NAME).read_text("utf-8"),
     }
 
 

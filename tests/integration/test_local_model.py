@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.integration.manager_process import ROOT, ManagerProcess, running_manager, until, write_config
+from manager.cli.init import CONFIG_NAME, STARTER
+from tests.integration.manager_process import ManagerProcess, running_manager, until, write_config
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -28,7 +29,7 @@ CITY = {
 
 def shipped() -> list[dict[str, Any]]:
     """The assistant and its model, as in the config that comes with the project but for the fixed port."""
-    agents = json.loads((ROOT / "config" / "agents.config.json").read_text(encoding="utf-8"))["agents"]
+    agents = json.loads((STARTER / CONFIG_NAME).read_text(encoding="utf-8"))["agents"]
     return [{**agent, "port": None} for agent in agents if agent["id"] in ("assistant", "llm")]
 
 

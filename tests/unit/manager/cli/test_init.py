@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from manager.cli.init import EXAMPLE_NAME
+from manager.cli.init import CONFIG_NAME, EXAMPLE_AGENT, EXAMPLE_NAME, STARTER
 from manager.specs.loading import load_config
 
 
@@ -28,6 +28,13 @@ def test_init_writes_a_config_that_is_right_and_says_what_to_do_next(cli: Any) -
     config = load_config(fleet / "config/agents.config.json", environ={})
     assert [agent.id for agent in config.agents][-1] == "greeter"
     assert config.project_directory == fleet
+
+
+def test_what_it_writes_is_the_packages_own_starter_whatever_a_checkout_runs(cli: Any) -> None:
+    cli("init")
+    written = json.loads((cli.directory / "config" / CONFIG_NAME).read_text("utf-8"))
+    starter = json.loads((STARTER / CONFIG_NAME).read_text("utf-8"))
+    assert written == {**starter, "agents": [*starter["agents"], EXAMPLE_AGENT]}
 
 
 def test_the_schema_beside_it_is_the_one_it_names_and_accepts_it(cli: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from manager.cli.init import CONFIG_NAME, STARTER
 from manager.errors import ConfigError
 from manager.specs.loading import load_config
 from manager.specs.schema import json_schema, main, schema_text
@@ -28,8 +29,8 @@ def test_the_schema_is_one_and_has_a_title() -> None:
     assert json_schema()["title"]
 
 
-def test_the_shipped_config_is_valid() -> None:
-    Draft202012Validator(json_schema()).validate(json.loads((CONFIG / "agents.config.json").read_text()))
+def test_the_starter_is_valid() -> None:
+    Draft202012Validator(json_schema()).validate(json.loads((STARTER / CONFIG_NAME).read_text(encoding="utf-8")))
 
 
 def objects(schema: Any) -> Iterator[dict[str, Any]]:
