@@ -157,8 +157,13 @@ def _ready_text(event: Event, view: AgentView, instance: InstanceView) -> str:
     if not view.managed:
         return f"{view.id} ready at {instance.service_url}, started elsewhere"
     took = f" in {duration((event.at - instance.started_at).total_seconds())}" if instance.started_at else ""
-    port = urlsplit(instance.service_url or "").port
-    return f"{view.id} ready{took} (pid {instance.pid}, port {port})"
+    return f"{view.id} ready{took} (pid {instance.pid}, port {_port(view, instance)})"
+
+
+def _port(view: AgentView, instance: InstanceView) -> int | None:
+    """The agent's own, which all its instances share, else that of the instance."""
+    has_own = view.service_url not in (None, *(each.service_url for each in view.instances))
+    return urlsplit((view.service_url if has_own else instance.service_url) or "").port
 
 
 def _state_text(event: Event, view: AgentView) -> str:

@@ -92,6 +92,13 @@ def test_an_instance_that_joins_the_others_has_its_line(reporter: Reporter, make
     assert registered(make.view(instances=[one, two])) == ""
 
 
+def test_instances_that_share_the_agent_s_own_port_are_said_to_be_there(reporter: Reporter, make: Any) -> None:
+    one = make.instance("one", service_url="http://127.0.0.1:44371")
+    two = make.instance("two", pid=456, service_url="http://127.0.0.1:44372")
+    said = reporter.state(make.view(service_url="http://127.0.0.1:8100", instances=[one, two]))
+    assert said == "planner ready in 60 s (pid 123, port 8100)\nplanner ready in 60 s (pid 456, port 8100)\n"
+
+
 def test_an_instance_that_was_taken_back_is_not_said_to_have_taken_so_long(reporter: Reporter, make: Any) -> None:
     adopted = Event(1, NOW, EventKind.INSTANCE_ADOPTED, "taken back", agent_id="planner", instance_id="one")
     reporter.reporter.event(adopted, make.view(state="starting"))
