@@ -212,6 +212,7 @@ async def open_manager(
             adapters=adapters,
             last_words=logs.last_words,
             log_size=logs.size,
+            announce_stacks=logs.announce_stacks,
             listening=listening_urls,
             kill_grace_seconds=runtime.kill_grace_seconds,
             silence_limit_seconds=runtime.heartbeat_ttl_seconds,
@@ -311,7 +312,9 @@ async def open_manager(
             *TracingEndpoints(fleet, registry, adapters, policies, is_exporting=tracing is not None).operations(),
             *Events(history, bus, fleet, clock).operations(),
             *WebhookEndpoints(notifier).operations(),
-            *Stacks(StackInspection(fleet.agent, supervisor.adapters_of, adapters, logs.path)).operations(),
+            *Stacks(
+                StackInspection(fleet.agent, supervisor.adapters_of, adapters, logs.path, logs.announce_stacks)
+            ).operations(),
             *ConfigEndpoints(reloader).operations(),
             *SeriesEndpoints(series, fleet).operations(),
             *targets.operations(),

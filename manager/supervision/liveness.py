@@ -56,7 +56,7 @@ class Liveness:
         if instance.instance_id not in self._asked:
             self._asked.add(instance.instance_id)
             if self._dumps_stacks:
-                request_stacks(instance.process.identity)
+                request_stacks(instance, self._tools.announce_stacks)
         limit = self._tools.silence_limit_seconds
         if now >= since + limit:
             self._set.kill(instance, f"did not answer for {2 * limit:g} s and was killed", failure=True)

@@ -62,7 +62,10 @@ class AgentStacks(BaseModel):
 
 
 class StackInspection:
-    """`view_of`: the manager's view of an agent; `adapters_of`: the processes of ours that obey the signal."""
+    """`view_of`: the manager's view of an agent; `adapters_of`: the processes of ours that obey the signal.
+
+    `announce` (agent id, instance id) writes into the agent's log that stacks follow.
+    """
 
     def __init__(
         self,
@@ -70,11 +73,13 @@ class StackInspection:
         adapters_of: Callable[[str], Iterable[ManagedInstance]],
         adapters: AdapterClient,
         log_file: Callable[[str], Path],
+        announce: Callable[[str, str], None],
     ) -> None:
         self._view_of = view_of
         self._adapters_of = adapters_of
         self._adapters = adapters
         self._log_file = log_file
+        self._announce = announce
 
     async def stacks(self, agent_id: str) -> AgentStacks:
         """Of all its processes. Raises `UnknownAgent`, and `StateConflict` where there is none to look into."""
@@ -112,7 +117,7 @@ class StackInspection:
             return _without(instance, f"{why}, and there is no other way to look into it from here.")
         path = self._log_file(agent_id)
         offset = path.stat().st_size if path.exists() else 0
-        request_stacks(process.process.identity)
+        request_stacks(process, self._announce)
         threads = await _written(path, offset)
         if not threads:
             return _without(instance, f"{why}, and wrote no stacks into its log either; look at it with py-spy or gdb.")

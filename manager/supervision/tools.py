@@ -20,6 +20,7 @@ from manager.supervision.process import Spawner
 class Tools:
     """`last_words` (agent id, log offset at the start) says why a process died, as far as its log tells.
 
+    `announce_stacks` (agent id, instance id) writes into the agent's log that stacks follow.
     `listening` (pid): the URLs at which that process would answer HTTP.
     `silence_limit_seconds`: for so long an instance may be unresponsive before it is killed.
     """
@@ -34,6 +35,7 @@ class Tools:
     adapters: AdapterClient
     last_words: Callable[[str, int], str | None]
     log_size: Callable[[str], int]
+    announce_stacks: Callable[[str, str], None]
     listening: Callable[[int], Awaitable[list[str]]]
     kill_grace_seconds: float
     silence_limit_seconds: float

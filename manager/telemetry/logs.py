@@ -22,6 +22,7 @@ LAST_WORDS_BYTES = 64 * 1024
 LAST_WORDS_CHARACTERS = 500
 
 INSTANCE_STARTS = "Instance starts"
+STACKS_FOLLOW = "Stacks of the unresponsive process"
 _AGENT_LOG = re.compile(r"(?!(?:manager|access)\.log)[a-z0-9_-]{1,63}\.log")
 _TRACEBACK = "Traceback (most recent call last):"
 _ENTRY_START = '{"timestamp":'
@@ -61,20 +62,23 @@ class AgentLogs:
         What goes wrong is left to whoever opens the log in earnest.
         """
         path = self.path(agent_id)
-        line = {
-            "timestamp": rfc3339(datetime.now(UTC)),
-            "level": "info",
-            "event": INSTANCE_STARTS,
-            "agent_id": agent_id,
-            "instance_id": instance_id,
-        }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._rotate_full(path)
-            with path.open("a+b", buffering=0) as file:
-                file.write((b"\n" if _is_cut(file) else b"") + json.dumps(line).encode() + b"\n")
+            _append(path, _line(INSTANCE_STARTS, "info", agent_id, instance_id))
         except OSError as error:
             log.warning("The log could not be prepared for a start", agent_id=agent_id, error=str(error))
+
+    def announce_stacks(self, agent_id: str, instance_id: str) -> None:
+        """Before a process is asked for its stacks: say whose raw lines come next, and of when they are."""
+        path = self.path(agent_id)
+        line = _line(STACKS_FOLLOW, "warning", agent_id, instance_id)
+        try:
+            if not _append(path, line):
+                # The process, or one beside it, has rotated the log in that moment, and goes on in the new file.
+                _append(path, line)
+        except OSError as error:
+            log.warning("The log could not be prepared for stacks", agent_id=agent_id, error=str(error))
 
     def _rotate_full(self, path: Path) -> None:
         """Programs that cannot go on in a new file begin one at least."""
@@ -131,6 +135,27 @@ class AgentLogs:
         # Shorter than it was: rotated since, or truncated, and then all of it is new.
         older = [tail(each.path, sys.maxsize, max_bytes=LAST_WORDS_BYTES) for each in rotated_files(path)[-1:]]
         return [*(line for lines in older for line in lines), *tail(path, sys.maxsize, max_bytes=LAST_WORDS_BYTES)]
+
+
+def _line(event: str, level: str, agent_id: str, instance_id: str) -> bytes:
+    line = {
+        "timestamp": rfc3339(datetime.now(UTC)),
+        "level": level,
+        "event": event,
+        "agent_id": agent_id,
+        "instance_id": instance_id,
+    }
+    return json.dumps(line).encode() + b"\n"
+
+
+def _append(path: Path, line: bytes) -> bool:
+    """End a line that was cut, and write the whole of this one at once; whether the file is still the written one."""
+    with path.open("a+b", buffering=0) as file:
+        file.write((b"\n" if _is_cut(file) else b"") + line)
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), path.stat())
+        except FileNotFoundError:
+            return False
 
 
 def _is_cut(file: BinaryIO) -> bool:

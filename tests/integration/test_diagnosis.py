@@ -79,6 +79,11 @@ def test_an_agent_whose_loop_is_blocked_is_looked_into_by_a_signal(tmp_path: Pat
         assert functions, found
         assert any(file.endswith("dummy.py") for file in files)
         assert manager.agent("stuck")["pid"] == before["pid"]
+        entries = manager.http.get("/api/agent-services/stuck/logs").json()["entries"]
+        announced = [each["message"] for each in entries].index("Stacks of the unresponsive process")
+        first = entries[announced + 1]
+        assert (first["structured"], "most recent call first" in first["message"]) == (False, True)
+        assert (first["at"], first["instance_id"]) == (entries[announced]["at"], before["instance_id"])
         manager.act("stuck", "kill")
         assert answer.result().status_code == 502
 

@@ -45,6 +45,7 @@ class World:
     events: list[Event] = field(default_factory=list)
     ports: FakePorts = field(default_factory=FakePorts)
     listening: dict[int, list[str]] = field(default_factory=dict)
+    announced: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.bus = EventBus(self.clock)
@@ -70,6 +71,7 @@ class World:
             adapters=self.adapters.client,
             last_words=lambda _agent_id, _offset: self.last_words,
             log_size=lambda _agent_id: 7,
+            announce_stacks=lambda _agent_id, instance_id: self.announced.append(instance_id),
             listening=self._listening,
             kill_grace_seconds=KILL_GRACE_SECONDS,
             silence_limit_seconds=SILENCE_LIMIT_SECONDS,

@@ -8,6 +8,7 @@ import pytest
 
 from manager.events import EventKind
 from manager.supervision import liveness
+from manager.supervision.managed_instance import ManagedInstance
 from manager.supervision.process import ProcessIdentity
 from manager.supervision.states import AgentState, DesiredState
 from tests.unit.manager.fakes.clock import advance, until
@@ -21,7 +22,12 @@ Asked = list[ProcessIdentity]
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """Which processes were asked for their stacks."""
     found: Asked = []
-    monkeypatch.setattr(liveness, "request_stacks", found.append)
+
+    def ask(instance: ManagedInstance, announce: Callable[[str, str], None]) -> None:
+        announce(instance.agent_id, instance.instance_id)
+        found.append(instance.process.identity)
+
+    monkeypatch.setattr(liveness, "request_stacks", ask)
     return found
 
 
@@ -36,8 +42,8 @@ async def fall_silent(world: Supervised) -> str:
 
 def test_a_silent_process_is_asked_for_its_stacks_once_and_ended_when_it_stays_silent(asked: Asked) -> None:
     async def scenario(world: Supervised) -> None:
-        await fall_silent(world)
-        assert asked == [world.process.identity]
+        instance_id = await fall_silent(world)
+        assert (asked, world.announced) == ([world.process.identity], [instance_id])
         await advance(SILENCE_LIMIT_SECONDS - 2)
         assert (len(asked), world.process.signals) == (1, [])
         await until(lambda: world.spawner.processes[0].signals == ["KILL"], within=3)

@@ -57,20 +57,20 @@ class Inspected:
         self.dump = DUMP
         self.registered = True
         self.is_ours = True
-        self.signalled: list[object] = []
+        self.signalled: list[str] = []
+        self.announced: list[tuple[str, str]] = []
         self._client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
         monkeypatch.setattr(stack_inspection, "request_stacks", self._signal)
         monkeypatch.setattr(stack_inspection, "_LOOK_SECONDS", 0.001)
 
     def stacks(self, agent: AgentView) -> AgentStacks:
-        process = SimpleNamespace(
-            instance_id="i-1", registered=self.registered, process=SimpleNamespace(identity="the process")
-        )
+        process = SimpleNamespace(instance_id="i-1", registered=self.registered)
         inspection = StackInspection(
             lambda _: agent,
             lambda _: [process] if self.is_ours else [],  # type: ignore[list-item]
             AdapterClient(self._client, tokens=()),
             lambda _: self.log,
+            lambda agent_id, instance_id: self.announced.append((agent_id, instance_id)),
         )
         return asyncio.run(inspection.stacks("echo"))
 
@@ -78,8 +78,9 @@ class Inspected:
         (found,) = self.stacks(view(instance())).instances
         return found
 
-    def _signal(self, identity: object) -> None:
-        self.signalled.append(identity)
+    def _signal(self, process: SimpleNamespace, announce: Callable[[str, str], None]) -> None:
+        announce("echo", process.instance_id)
+        self.signalled.append(process.instance_id)
         with self.log.open("a") as file:
             file.write(self.dump)
 
@@ -112,7 +113,7 @@ def test_an_adapter_s_own_report_is_passed_on(inspect: Inspect) -> None:
 def test_of_one_that_hangs_the_stacks_come_from_its_log_newly_written(inspect: Inspect) -> None:
     inspected = inspect(hang)
     found = inspected.only()
-    assert inspected.signalled == ["the process"]
+    assert (inspected.signalled, inspected.announced) == (["i-1"], [("echo", "i-1")])
     assert (found.source, found.tasks) == ("signal", [])
     assert [thread.name for thread in found.threads] == ["0x00007f01", "0x00007f02 (the event loop's)"]
     assert [frame.function for frame in found.threads[1].stack] == ["<module>", "block"]

@@ -3,11 +3,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
+from structlog.testing import capture_logs
 
-from agent_service.log_files import LogLimits, rotate
+from agent_service.log_files import LogLimits, rotate, rotated_files
+from manager.telemetry import logs as telemetry_logs
+from manager.telemetry.log_reading.entry import Context
 from manager.telemetry.logs import LAST_WORDS_BYTES, LAST_WORDS_CHARACTERS, AgentLogs
 
 INFO = '{"timestamp": "2026-01-02T03:04:05.678Z", "level": "info", "event": "Agent ready"}'
@@ -164,6 +169,43 @@ def test_a_start_ends_a_line_that_a_death_has_cut_and_says_who_speaks_next(tmp_p
     assert logs.last_words("a", 0) is None
     logs.begin("a", "i-3")
     assert len(logs.path("a").read_text().splitlines()) == 3
+
+
+def test_stacks_are_announced_in_a_line_of_their_own_so_that_they_are_of_that_moment(tmp_path: Path) -> None:
+    logs = logs_with(tmp_path, INFO + "\ncut in the mid")
+    before = datetime.now(UTC)
+    logs.announce_stacks("a", "i-2")
+    with logs.path("a").open("ab") as file:
+        file.write(b"Current thread 0x01 (most recent call first):\n")
+    context = Context("a")
+    *_, announced, dumped = [context.entry(line) for line in logs.path("a").read_bytes().splitlines()]
+    assert (announced.message, announced.level) == ("Stacks of the unresponsive process", "warning")
+    assert (dumped.structured, dumped.instance_id) == (False, "i-2")
+    # On disk it is in milliseconds.
+    assert dumped.at is not None and dumped.at >= before - timedelta(milliseconds=1)
+
+
+def test_stacks_are_announced_in_the_new_file_where_the_log_is_rotated_in_that_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = logs_with(tmp_path, INFO + "\n")
+    is_cut = telemetry_logs._is_cut
+
+    def rotated(file: BinaryIO) -> bool:
+        if not rotated_files(logs.path("a")):
+            rotate(logs.path("a"))
+        return is_cut(file)
+
+    monkeypatch.setattr(telemetry_logs, "_is_cut", rotated)
+    logs.announce_stacks("a", "i-2")
+    (line,) = logs.path("a").read_text().splitlines()
+    assert json.loads(line)["instance_id"] == "i-2"
+
+
+def test_a_log_that_cannot_be_written_keeps_nobody_from_asking_for_stacks(tmp_path: Path) -> None:
+    with capture_logs() as told:
+        AgentLogs(tmp_path / "gone").announce_stacks("a", "i-2")
+    assert [line["event"] for line in told] == ["The log could not be prepared for stacks"]
 
 
 def test_a_full_log_is_rotated_at_a_start_and_tails_over_both_files(tmp_path: Path) -> None:
