@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import base64
 import json
+import secrets
 import shutil
 import sys
 import tempfile
@@ -41,6 +42,7 @@ _READY_SECONDS = 60.0
 # For what a page fetches after it has loaded.
 _SETTLE_MS = 1_500
 _QUALITY = 82
+_NOTIFICATION_BYTES = 64 * 1024
 
 
 def main() -> int:
@@ -64,8 +66,11 @@ def main() -> int:
 async def _picture(directory: Path, seconds: int) -> None:
     config = directory / "agents.config.json"
     agents = [agent.to_config() for agent in FLEET]
-    config.write_text(json.dumps({"agents": agents}, indent=2))
-    (port,) = free_ports(1)
+    port, listening = free_ports(2)
+    (directory / "oncall-secret").write_text(secrets.token_hex(24))
+    runtime = {"webhooks": [{"name": "oncall", "url": f"http://{HOST}:{listening}", "secret": "file:oncall-secret"}]}
+    config.write_text(json.dumps({"runtime": runtime, "agents": agents}, indent=2))
+    await asyncio.start_server(_be_told, HOST, listening)
     command = [Path(sys.executable).parent / "agent-manager", "up", "--config", config, "--port", str(port)]
     with running(command, directory / "manager.log"):
         await until_answered(port, "GET", "/ready", every=0.2, seconds=_READY_SECONDS)
@@ -77,9 +82,19 @@ async def _picture(directory: Path, seconds: int) -> None:
                 await asyncio.sleep(end - monotonic())
                 # What the config page has to show: a change that is not taken over yet.
                 agents[-1]["maxConcurrency"] = 4
-                config.write_text(json.dumps({"agents": [*agents, {"id": "auditor"}]}, indent=2))
+                changed = {"runtime": runtime, "agents": [*agents, {"id": "auditor"}]}
+                config.write_text(json.dumps(changed, indent=2))
                 await _take(f"http://{HOST}:{port}")
                 done.set()
+
+
+async def _be_told(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """What a webhook's address does with a notification."""
+    await reader.readuntil(b"\r\n\r\n")
+    await reader.read(_NOTIFICATION_BYTES)
+    writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+    await writer.drain()
+    writer.close()
 
 
 async def _take(url: str) -> None:
