@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from manager.cli.output import printable
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _AGENT_EFFECTS = {"live": "takes it over while it runs", "reload": "gets its new definition", "restart": "restarts"}
 _RUNTIME_EFFECTS = {"live": "for the agents that do not set it", "manager_restart": "needs a restart of the manager"}
+_WEBHOOKS = "webhooks"
 
 
 def difference_lines(changes: ConfigDiff) -> list[str]:
@@ -31,8 +32,12 @@ def _lines(changes: ConfigDiff) -> Iterator[str]:
         yield f"~ {agent.id}: {_AGENT_EFFECTS[agent.effect]}"
         yield from _values(agent.changes)
     for change in changes.runtime:
-        yield f"~ runtime: {_RUNTIME_EFFECTS[change.effect]}"
-        yield from _values([change])
+        if change.path == _WEBHOOKS:
+            yield "~ runtime: counts at once"
+            yield from _webhooks(change)
+        else:
+            yield f"~ runtime: {_RUNTIME_EFFECTS[change.effect]}"
+            yield from _values([change])
     if changes.reordered:
         yield "~ the order of the agents"
 
@@ -42,7 +47,34 @@ def _values(changes: Iterable[FieldChange]) -> Iterator[str]:
         if change.before == change.after is not None:
             yield f"    {change.path}: another value, hidden"
         else:
-            yield f"    {change.path}: {_shown(change.before)} → {_shown(change.after)}"
+            yield f"    {change.path}: {_change(change.before, change.after)}"
+
+
+def _webhooks(change: FieldChange) -> Iterator[str]:
+    before, after = _by_name(change.before), _by_name(change.after)
+    if before == after:
+        yield "    webhooks: in another order"
+    for name in {**before, **after}:
+        if name not in before:
+            yield f"    webhook {name}: added"
+        elif name not in after:
+            yield f"    webhook {name}: removed"
+        else:
+            yield from _webhook(name, before[name], after[name])
+
+
+def _webhook(name: str, before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
+    for key in {**before, **after}:
+        if before.get(key) != after.get(key):
+            yield f"    webhook {name}, {key}: {_change(before.get(key), after.get(key))}"
+
+
+def _by_name(webhooks: Any) -> dict[str, dict[str, Any]]:
+    return {webhook["name"]: webhook for webhook in webhooks or ()}
+
+
+def _change(before: object, after: object) -> str:
+    return f"{_shown(before)} → {_shown(after)}"
 
 
 def _shown(value: object) -> str:

@@ -109,7 +109,7 @@ class ConfigDiff(_Part):
     @property
     def pending(self) -> tuple[str, ...]:
         """The keys of `runtime` whose change waits for a restart of the manager."""
-        return tuple(change.path for change in self.runtime if change.effect is Effect.MANAGER_RESTART)
+        return self._settings(Effect.MANAGER_RESTART)
 
     def ids(self, effect: Effect) -> tuple[str, ...]:
         """The changed agents that take their changes over in this way."""
@@ -127,10 +127,15 @@ class ConfigDiff(_Part):
             ("restarting", self.ids(Effect.RESTART)),
             ("given a new definition:", self.ids(Effect.RELOAD)),
             ("changed without a restart", self.ids(Effect.LIVE)),
+            ("changed in runtime:", self._settings(Effect.LIVE)),
             ("waiting for a restart of the manager:", self.pending),
         )
         told = [f"{verb} {_listed(names)}" for verb, names in parts if names]
         return "; ".join([*told, *(["reordered"] if self.reordered else [])]) or "no differences"
+
+    def _settings(self, effect: Effect) -> tuple[str, ...]:
+        """The keys of `runtime` whose change has this effect."""
+        return tuple(change.path for change in self.runtime if change.effect is effect)
 
 
 def diff(old: FleetConfig, new: FleetConfig) -> ConfigDiff:

@@ -62,8 +62,31 @@ def test_reload_shows_the_same_and_what_was_done(cli: Any) -> None:
     assert result.exit_code == 0
     assert result.stdout == LINES + (
         "Reloaded: added writer; removed translator; restarting planner; changed without a restart executor; "
-        "waiting for a restart of the manager: logDirectory; reordered\n"
+        "changed in runtime: restart.policy; waiting for a restart of the manager: logDirectory; reordered\n"
     )
+
+
+def webhook(name: str, **changes: Any) -> dict[str, Any]:
+    return {"name": name, "url": "https://example.org/", "kinds": ["failed"], "agents": None, **changes}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        ([], [webhook("on-call")], ["webhook on-call: added"]),
+        ([webhook("old")], [webhook("new")], ["webhook old: removed", "webhook new: added"]),
+        (
+            [webhook("chat"), webhook("same")],
+            [webhook("chat", kinds=["failed", "lost"], agents=["planner"]), webhook("same")],
+            ['webhook chat, kinds: ["failed"] → ["failed", "lost"]', 'webhook chat, agents: (none) → ["planner"]'],
+        ),
+        ([webhook("a"), webhook("b")], [webhook("b"), webhook("a")], ["webhooks: in another order"]),
+    ],
+)
+def test_webhooks_are_told_by_name_and_count_at_once(cli: Any, before: Any, after: Any, lines: list[str]) -> None:
+    cli.manager.on(RELOAD, NOTHING | {"runtime": [change("webhooks", before, after, "live")]})
+    told = ["~ runtime: counts at once", *(f"    {line}" for line in lines), "Reloaded: changed in runtime: webhooks"]
+    assert cli("reload").stdout.splitlines() == told
 
 
 @pytest.mark.parametrize(("command", "request_line"), [(["config", "diff"], DIFF), (["reload"], RELOAD)])

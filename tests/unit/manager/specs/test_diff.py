@@ -178,6 +178,14 @@ def test_a_summary_is_one_short_line() -> None:
     assert ConfigDiff().summary() == "no differences"
 
 
+def test_a_summary_names_the_settings_that_count_without_a_restart() -> None:
+    webhook = {"name": "on-call", "url": "https://example.org/", "secret": "env:SECRET"}
+    changes = diff(fleet(), fleet(webhooks=[webhook], drainTimeoutSeconds=1, logDirectory="l"))
+    assert changes.summary() == (
+        "changed in runtime: drainTimeoutSeconds, webhooks; waiting for a restart of the manager: logDirectory"
+    )
+
+
 AGENTS = st.fixed_dictionaries(
     {"id": st.sampled_from("abcde")},
     optional={
