@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -34,7 +34,6 @@ _SENTENCES = {
     "list_type": "an array is allowed",
     "int_from_float": "a whole number is allowed",
     "model_type": "an object is allowed",
-    "string_pattern_mismatch": "1 to 63 lower-case letters, digits, '-' and '_' are allowed",
     "string_too_short": "text that is not empty is allowed",
     "too_short": "an array with at least one element is allowed",
     "recursion_depth_exceeded": "flatten it, it is nested too deep",
@@ -45,9 +44,10 @@ _PATTERNS = {
     "api_key": "a reference is allowed: env:NAME or file:PATH",
     "base_url": "an address is allowed: http://HOST[:PORT][/PATH], without user, password or query",
     "url": "an http:// or https:// address is allowed",
-    "name": "1 to 63 letters, digits, '-' and '_' are allowed",
 }
-"""What a text that does not fit its pattern should be, by its key; an id where the key is not here."""
+"""What a text that does not fit its pattern should be, by its key; else it is a name."""
+
+_LETTERS_OF_BOTH_CASES = "A-Za-z"
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,9 @@ def issues_of(
 
     `overridden` maps a location to the environment variable that set it and that variable's text.
     """
-    for details in error.errors(include_url=False):
-        if details["type"] in _TOLD:
+    found = error.errors(include_url=False)
+    for details in found:
+        if details["type"] in _TOLD or _is_consequence(details, found):
             continue
         location = _location(model, details["loc"])
         for prefix, (variable, text) in (overridden or {}).items():
@@ -131,6 +132,14 @@ def issues_of(
                 break
         else:
             yield ConfigIssue(_path(path, location), _found(details, location), _allowed(details))
+
+
+def _is_consequence(details: ErrorDetails, found: Sequence[ErrorDetails]) -> bool:
+    """An array is too short for pydantic when those of its elements that are wrong are not counted."""
+    loc = details["loc"]
+    return details["type"] == "too_short" and any(
+        len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc for other in found
+    )
 
 
 def _location(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
@@ -168,8 +177,8 @@ def _found(details: ErrorDetails, location: tuple[int | str, ...]) -> str:
 
 def _allowed(details: ErrorDetails) -> str:
     kind = details["type"]
-    if kind == "string_pattern_mismatch" and details["loc"][-1] in _PATTERNS:
-        return _PATTERNS[str(details["loc"][-1])]
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS.get(str(details["loc"][-1])) or _name_allowed(details["ctx"]["pattern"])
     if kind == "string_too_long":
         return f"text of at most {details['ctx']['max_length']} characters is allowed"
     if kind in _SENTENCES:
@@ -177,3 +186,8 @@ def _allowed(details: ErrorDetails) -> str:
     if kind == "value_error":
         return str(details["ctx"]["error"])
     return details["msg"].replace("Input should", "it should").replace("Value should", "it should")
+
+
+def _name_allowed(pattern: str) -> str:
+    letters = "letters" if _LETTERS_OF_BOTH_CASES in pattern else "lower-case letters"
+    return f"1 to 63 {letters}, digits, '-' and '_' are allowed"

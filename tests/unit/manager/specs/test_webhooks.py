@@ -51,6 +51,17 @@ def test_what_is_wrong_in_itself_is_told_with_its_path(tmp_path: Path) -> None:
     assert "an unknown key" in found["runtime.webhooks[0].colour"]
 
 
+def test_a_wrong_name_and_a_wrong_kind_are_one_error_each(tmp_path: Path) -> None:
+    found = issues(tmp_path, {"name": "Oncall", "kinds": ["nope"]}, SECRET=SECRET)
+    assert found == {
+        "runtime.webhooks[0].name": "\"Oncall\"; 1 to 63 lower-case letters, digits, '-' and '_' are allowed",
+        "runtime.webhooks[0].kinds[0]": '"nope"; name a state of an agent or a kind of event',
+    }
+    assert issues(tmp_path, {"kinds": []}, SECRET=SECRET) == {
+        "runtime.webhooks[0].kinds": "an array of 0; an array with at least one element is allowed"
+    }
+
+
 def test_without_references_being_checked_none_is_looked_up_and_dummies_tell_nobody(tmp_path: Path) -> None:
     loaded = load_config(config(tmp_path, {}), environ={}, check_references=False)
     assert as_dummies(loaded).runtime.webhooks == ()
