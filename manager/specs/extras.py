@@ -6,6 +6,8 @@ import importlib
 from importlib.util import find_spec
 from typing import Literal
 
+from agent_service import model_installation
+
 Extra = Literal["openai", "ollama", "anthropic", "google", "local"]
 
 # The modules that only the extra brings.
@@ -16,7 +18,6 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "google": ("langchain_google_genai",),
     "local": ("xllamacpp", "langchain_openai"),
 }
-_INSTALLATIONS: dict[Extra, str] = {"local": "run ./scripts/up --local-model, or pip install 'agent-manager[local]'"}
 
 
 def is_installed(extra: Extra) -> bool:
@@ -28,4 +29,4 @@ def is_installed(extra: Extra) -> bool:
 
 def how_to_install(extra: Extra) -> str:
     """What to do for it, as a clause."""
-    return _INSTALLATIONS.get(extra, f"pip install 'agent-manager[{extra}]'")
+    return model_installation.how_to_install() if extra == "local" else f"pip install 'agent-manager[{extra}]'"

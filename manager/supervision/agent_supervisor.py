@@ -22,7 +22,7 @@ from manager.supervision.process import Exit, Process
 from manager.supervision.recovery import Recovery
 from manager.supervision.restart_policy import GiveUp
 from manager.supervision.rollout import next_steps
-from manager.supervision.routes import policy_of, route_of, sidecar_route
+from manager.supervision.routes import policy_of, route_of, sidecar_route, waiting_route
 from manager.supervision.starting import lived_seconds, strike_off
 from manager.supervision.state_keeper import StateKeeper, wait_for
 from manager.supervision.states import AgentState, DesiredState, Strategy
@@ -391,7 +391,7 @@ class AgentSupervisor:
             return AgentState.STOPPED, None
         gave_up = self.recovery.given_up
         if gave_up is None and self._waits_for:
-            return AgentState.STARTING, f"waits for {', '.join(self._waits_for)}"
+            return AgentState.STARTING, f"waits for {self._tools.dependencies.in_words(self._waits_for)}"
         if gave_up is None:
             return AgentState.BACKOFF, reason
         return AgentState.FAILED if gave_up.failed else AgentState.STOPPED, gave_up.told_after(reason)
@@ -404,4 +404,7 @@ class AgentSupervisor:
     def _route(self, state: AgentState, reason: str | None) -> Route:
         agent = self.agent
         route = route_of(agent.id, policy_of(agent), state, reason, self.desired, closing=self._closing)
-        return sidecar_route(route, agent.id) if agent.is_sidecar else route
+        if agent.is_sidecar:
+            return sidecar_route(route, agent.id)
+        in_vain = () if self.instances else self._tools.dependencies.in_vain(self._waits_for)
+        return waiting_route(route, agent.id, reason, in_vain) if in_vain else route

@@ -14,6 +14,7 @@ class Dependencies:
 
     def __init__(self) -> None:
         self._up: set[str] = set()
+        self._ended: dict[str, str] = {}
         self._dependents: dict[str, dict[str, Callable[[], None]]] = {}
 
     def missing(self, agent: AgentConfig, wake: Callable[[], None]) -> tuple[str, ...]:
@@ -22,11 +23,23 @@ class Dependencies:
             self._dependents.setdefault(needed, {})[agent.id] = wake
         return tuple(needed for needed in agent.depends_on if needed not in self._up)
 
-    def note(self, agent_id: str, *, is_up: bool) -> None:
-        """An agent has come up or gone down."""
-        if is_up is (agent_id in self._up):
+    def in_vain(self, needed: Iterable[str]) -> tuple[str, ...]:
+        """Those of `needed` that do not come up until a person starts them."""
+        return tuple(agent_id for agent_id in needed if agent_id in self._ended)
+
+    def in_words(self, needed: Iterable[str]) -> str:
+        """What somebody who needs these waits for: `llm, which is failed: exited with status 1; tools`."""
+        told = [f"{i}, which {self._ended[i]}" if i in self._ended else i for i in needed]
+        return ("; " if self.in_vain(needed) else ", ").join(told)
+
+    def note(self, agent_id: str, *, is_up: bool, ended: str | None = None) -> None:
+        """An agent has come up or gone down; `ended`: how, where it does not come up until a person starts it."""
+        if is_up is (agent_id in self._up) and ended == self._ended.get(agent_id):
             return
         (self._up.add if is_up else self._up.discard)(agent_id)
+        self._ended.pop(agent_id, None)
+        if ended is not None:
+            self._ended[agent_id] = ended
         for wake in self._dependents.pop(agent_id, {}).values():
             wake()
 

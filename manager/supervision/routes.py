@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from manager.registry.routing import Admission, Route, RoutePolicy
@@ -62,6 +63,14 @@ def sidecar_route(route: Route, agent_id: str) -> Route:
     return replace(route, admission=Admission.REFUSED, detail=detail)
 
 
+def waiting_route(route: Route, agent_id: str, reason: str | None, in_vain: Sequence[str]) -> Route:
+    """The route of an agent that waits for others, those `in_vain` that a person must start: no request waits."""
+    if route.admission is not Admission.COMING_BACK:
+        return route
+    detail = f"{agent_id} is {route.state} ({reason}); mend and start {', '.join(in_vain)}."
+    return replace(route, admission=Admission.DOWN, detail=detail)
+
+
 def _shown(state: AgentState, desired: DesiredState, closing: str | None) -> AgentState:
     if closing is not None:
         return AgentState.STOPPING
@@ -76,8 +85,10 @@ def _detail(agent_id: str, state: AgentState, reason: str | None, desired: Desir
     if closing is not None:
         return f"{agent_id} takes no new work: {closing}. Try again when it is back."
     because = f" ({reason.rstrip('.')})" if reason else ""
-    if state in _DOWN:
-        return f"{agent_id} is {state}{because}; start it first."
+    if state is AgentState.FAILED:
+        return f"{agent_id} is failed{because}; mend it, then start it."
+    if state is AgentState.STOPPED:
+        return f"{agent_id} is stopped{because}; start it first."
     if desired is DesiredState.PAUSED:
         return f"{agent_id} is paused; resume it, or try again later."
     if desired is DesiredState.STOPPED:

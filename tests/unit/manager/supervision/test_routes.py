@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from manager.registry.routing import Admission, Route, RoutePolicy
-from manager.supervision.routes import admission_of, route_of
+from manager.supervision.routes import admission_of, route_of, waiting_route
 from manager.supervision.states import HARMLESS, LEGAL_ACTIONS, AgentAction, AgentState, DesiredState
 
 S, D = AgentState, DesiredState
@@ -69,15 +69,24 @@ def test_nobody_is_told_to_resume_what_cannot_be_resumed(
         assert AgentAction.RESUME in LEGAL_ACTIONS[state] | HARMLESS[state] or state in (S.STOPPING, S.LOST)
 
 
-@pytest.mark.parametrize("state", [S.STOPPED, S.FAILED])
 @pytest.mark.parametrize("desired", DesiredState)
-def test_who_is_down_for_good_must_be_started(state: AgentState, desired: DesiredState) -> None:
-    assert route(state, desired).detail == f"echo is {state}; start it first."
+def test_who_is_down_for_good_must_be_started(desired: DesiredState) -> None:
+    assert route(S.STOPPED, desired).detail == "echo is stopped; start it first."
+    assert route(S.FAILED, desired).detail == "echo is failed; mend it, then start it."
+
+
+def test_who_waits_for_what_does_not_come_waits_for_a_person() -> None:
+    reason = "waits for llm, which is failed: no model"
+    waiting = waiting_route(route(S.STARTING, D.RUNNING, reason=reason), "echo", reason, ["llm"])
+    assert (waiting.admission, waiting.state) == (Admission.DOWN, "starting")
+    assert waiting.detail == f"echo is starting ({reason}); mend and start llm."
+    paused = route(S.STARTING, D.PAUSED, reason=reason)
+    assert waiting_route(paused, "echo", reason, ["llm"]) is paused
 
 
 def test_the_reason_is_told() -> None:
     assert route(S.FAILED, D.RUNNING, reason="crash loop: 6 crashes.").detail == (
-        "echo is failed (crash loop: 6 crashes); start it first."
+        "echo is failed (crash loop: 6 crashes); mend it, then start it."
     )
     assert route(S.BACKOFF, D.RUNNING, reason="exited with status 1").detail == (
         "echo waits to start again (exited with status 1); try again in a moment."
