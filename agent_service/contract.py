@@ -356,7 +356,10 @@ class LogLines(WireModel):
 
 
 class Problem(BaseModel):
-    """RFC 9457 problem document. `detail` is a sentence that tells the reader what to do."""
+    """RFC 9457 problem document. `detail` is a sentence that tells the reader what to do.
+
+    `task_id`: of the task that had begun, where it is one's answer.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -366,6 +369,7 @@ class Problem(BaseModel):
     detail: str
     agent_id: str | None = None
     state: str | None = None
+    task_id: str | None = None
 
 
 class HealthAnswer(WireModel):

@@ -101,4 +101,8 @@ class EventStream:
         try:
             return event("result", answer_json(self._job.task_id, self._job.answer.result()))
         except Refusal as refusal:
-            return event("error", self._problems.of(refusal).model_dump_json(exclude_none=True).encode())
+            return event("error", self._problem(refusal))
+
+    def _problem(self, refusal: Refusal) -> bytes:
+        problem = self._problems.of(refusal, task_id=self._job.task_id)
+        return problem.model_dump_json(exclude_none=True).encode()

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from agent_service.contract import TASK_ID_HEADER, AgentSpec
+from agent_service.contract import AgentSpec
 from agent_service.errors import BadRequest, Refusal, TaskCancelled
 from agent_service.event_stream import Chunks, EventStream, answer_json
 from agent_service.http.body import json_type, read_object
@@ -88,9 +88,7 @@ class Execute:
         error = job.answer.exception()
         if not job.started.is_set() or not isinstance(error, Refusal):
             return Response(answer_json(job.task_id, job.answer.result()), media_type="application/json")
-        response = self._problems.response(error)
-        response.headers[TASK_ID_HEADER] = job.task_id
-        return response
+        return self._problems.response(error, task_id=job.task_id)
 
     def _left(self, job: Job) -> None:
         if self._cancel_on_disconnect:

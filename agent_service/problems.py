@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
-from agent_service.contract import Problem
+from agent_service.contract import TASK_ID_HEADER, Problem
 from agent_service.errors import BadRequest, BodyTooLarge, Refusal
 from agent_service.http.problem_response import LingeringResponse, problem_response
 from agent_service.lifecycle import Lifecycle
@@ -28,29 +28,30 @@ class Problems:
         self._agent_id = agent_id
         self._lifecycle = lifecycle
 
-    def document(self, status: int, detail: str) -> Problem:
-        """A problem whose title is the name of the HTTP status."""
+    def document(self, status: int, detail: str, *, task_id: str | None = None) -> Problem:
+        """A problem whose title is the name of the HTTP status; `task_id`: of the task whose answer it is."""
         return Problem(
             title=HTTPStatus(status).phrase,
             status=status,
             detail=detail,
             agent_id=self._agent_id,
             state=self._lifecycle.status.value,
+            task_id=task_id,
         )
 
-    def of(self, error: Refusal) -> Problem:
-        """The document of a refusal."""
-        return self.document(error.status, str(error))
+    def of(self, error: Refusal, *, task_id: str | None = None) -> Problem:
+        """The document of a refusal, by a task that had begun where `task_id` is given."""
+        return self.document(error.status, str(error), task_id=task_id)
 
-    def response(self, error: Refusal) -> Response:
-        """The answer to a refused request."""
-        headers: dict[str, str] = {}
+    def response(self, error: Refusal, *, task_id: str | None = None) -> Response:
+        """The answer to a refused request, or of a task that had begun and has no result."""
+        headers = {} if task_id is None else {TASK_ID_HEADER: task_id}
         if error.retry_after_seconds is not None:
             headers["Retry-After"] = str(error.retry_after_seconds)
         if isinstance(error, BodyTooLarge):
             headers["Connection"] = "close"
-            return problem_response(self.of(error), headers, LingeringResponse)
-        return problem_response(self.of(error), headers)
+            return problem_response(self.of(error, task_id=task_id), headers, LingeringResponse)
+        return problem_response(self.of(error, task_id=task_id), headers)
 
     def internal(self) -> Response:
         """The answer when the adapter itself failed."""

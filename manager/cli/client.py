@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import Json, TypeAdapter, ValidationError
 
-from agent_service.contract import EVENT_STREAM_MEDIA_TYPE, TOKEN_HEADER
+from agent_service.contract import EVENT_STREAM_MEDIA_TYPE, TASK_ID_HEADER, TOKEN_HEADER
 from manager.cli.sse import ServerSentEvent, parse_events
 from manager.cli.target import is_loopback
 from manager.errors import ConfigIssue, ManagerError
@@ -41,9 +41,10 @@ _PATIENT = httpx.Timeout(None, connect=5)
 class RequestFailed(ManagerError):
     """The manager refused, failed or did not answer; the message is the sentence for the person."""
 
-    def __init__(self, detail: str, status: int | None = None) -> None:
+    def __init__(self, detail: str, status: int | None = None, *, task_id: str | None = None) -> None:
         super().__init__(detail)
         self.status = status
+        self.task_id = task_id
 
     @property
     def is_passing(self) -> bool:
@@ -320,7 +321,7 @@ class ManagerClient:
             )
         else:
             detail = "\n".join([detail, *_issues(answer)])
-        raise RequestFailed(detail, response.status_code)
+        raise RequestFailed(detail, response.status_code, task_id=response.headers.get(TASK_ID_HEADER))
 
     def _not_understood(self) -> RequestFailed:
         return RequestFailed(

@@ -38,7 +38,18 @@ def execute(
         if stream:
             _print_stream(manager, agent, given, as_json=as_json)
         else:
-            _print_answer(manager.execute(agent, given), as_json=as_json)
+            _print_answer(_answer(manager, agent, given), as_json=as_json)
+
+
+def _answer(manager: ManagerClient, agent: str, parameters: JsonObject) -> JsonObject:
+    from manager.cli.client import RequestFailed
+
+    try:
+        return manager.execute(agent, parameters)
+    except RequestFailed as failure:
+        if failure.task_id is None:
+            raise
+        raise ManagerError(f"{failure.detail}\n{_where_its_log_is(agent, failure.task_id)}") from None
 
 
 def _parse(text: str) -> JsonObject:
@@ -70,7 +81,7 @@ def _print_stream(manager: ManagerClient, agent: str, parameters: JsonObject, *,
         for event in events:
             data = _data_of(agent, event)
             if event.event == "error":
-                raise ManagerError(_detail_of(data))
+                raise ManagerError(_failure_of(agent, data))
             if as_json:
                 print_json_line({"event": event.event, "data": data})
             elif event.event == "chunk":
@@ -91,6 +102,11 @@ def _data_of(agent: str, event: ServerSentEvent) -> Any:
         ) from None
 
 
-def _detail_of(problem: Any) -> str:
-    detail = problem.get("detail") if isinstance(problem, dict) else None
-    return str(detail or problem)
+def _failure_of(agent: str, problem: Any) -> str:
+    document = problem if isinstance(problem, dict) else {}
+    detail, task_id = str(document.get("detail") or problem), document.get("task_id")
+    return f"{detail}\n{_where_its_log_is(agent, task_id)}" if task_id else detail
+
+
+def _where_its_log_is(agent: str, task_id: object) -> str:
+    return f"Its lines: agent-manager logs {agent} --task {task_id}"

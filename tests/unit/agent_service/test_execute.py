@@ -135,12 +135,13 @@ def test_a_failure_shows_type_and_message_and_never_a_traceback() -> None:
     assert response.status_code == 500
     assert "RuntimeError: no luck" in response.json()["detail"]
     assert "Traceback" not in response.text and "dummy.py" not in response.text
-    assert response.headers["x-task-id"]
+    assert response.headers["x-task-id"] == response.json()["task_id"]
 
 
 def test_a_refusal_before_the_task_began_names_no_task() -> None:
     response = run({"max_body_bytes": 10}, b'{"parameters": {"fail": "no luck"}}')
     assert (response.status_code, response.headers.get("x-task-id")) == (413, None)
+    assert "task_id" not in response.json()
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -220,7 +221,7 @@ def test_a_stream_that_fails_ends_with_one_problem() -> None:
     (chunk, error) = events(response.text)
     assert chunk[0] == "chunk"
     assert error[0] == "error"
-    assert Problem.model_validate(error[1]).status == 500
+    assert Problem.model_validate(error[1]).status == 500 and error[1]["task_id"]
     assert "RuntimeError: no luck" in error[1]["detail"]
 
 

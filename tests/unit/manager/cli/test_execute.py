@@ -51,6 +51,15 @@ def test_a_refusal_is_one_sentence(cli: Any, make: Any, options: list[str]) -> N
     assert (ran.exit_code, ran.stdout, ran.stderr) == (1, "", "planner is paused; resume it first.\n")
 
 
+def test_a_task_that_failed_is_told_with_the_way_to_its_lines(cli: Any, make: Any) -> None:
+    failed = make.problem(500, "The agent's own code failed: ValueError: no tea.")
+    failed.headers["X-Task-ID"] = "t1"
+    cli.manager.on(EXECUTE, failed)
+    ran = cli("execute", "planner", "{}")
+    said = "The agent's own code failed: ValueError: no tea.\nIts lines: agent-manager logs planner --task t1\n"
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (1, "", said)
+
+
 def sse(event: str, data: Any) -> str:
     return f"event: {event}\ndata: {json.dumps(data)}"
 
@@ -76,6 +85,10 @@ def test_a_stream_as_json_is_an_event_per_line(cli: Any, make: Any) -> None:
     ("events", "sentence"),
     [
         ([sse("chunk", 1), sse("error", {"detail": "ValueError: no tea"})], "ValueError: no tea"),
+        (
+            [sse("chunk", 1), sse("error", {"detail": "ValueError: no tea", "task_id": "t1"})],
+            "ValueError: no tea\nIts lines: agent-manager logs planner --task t1",
+        ),
         ([sse("chunk", 1)], "The stream of planner ended before its result; look into `agent-manager logs planner`."),
         ([sse("chunk", 1), sse("error", "odd")], "odd"),
         (
