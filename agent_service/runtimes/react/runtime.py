@@ -187,6 +187,8 @@ async def _prepared(graph: Any, thread_id: str, messages: Sequence[BaseMessage] 
     """What the graph is given on a thread. Raises `StateConflict` when there is nothing to resume."""
     snapshot = await graph.aget_state(config(thread_id))
     if messages is None:
+        if snapshot.created_at is None:
+            raise StateConflict(f'There is no thread {thread_id!r} to resume; send "input" to begin it.')
         if not snapshot.next:
             raise StateConflict(
                 f"The thread {thread_id!r} has no unfinished turn to resume; GET /threads/{thread_id} shows how it "

@@ -142,6 +142,11 @@ def test_a_finished_turn_cannot_be_resumed(tmp_path: Path) -> None:
         on_thread(tmp_path, "one", thread_id="t", resume=True)
 
 
+def test_a_thread_that_never_was_cannot_be_resumed(tmp_path: Path) -> None:
+    with pytest.raises(StateConflict, match="There is no thread 'nope' to resume"):
+        on_thread(tmp_path, "one", thread_id="nope", resume=True)
+
+
 def test_new_input_on_an_unfinished_turn_closes_what_was_left_open(tmp_path: Path) -> None:
     async def scenario() -> Json:
         begun = asyncio.Event()
