@@ -29,7 +29,7 @@ def _lines(changes: ConfigDiff) -> Iterator[str]:
     for agent_id in changes.removed:
         yield f"- {agent_id}: drains and goes"
     for agent in changes.changed:
-        yield f"~ {agent.id}: {_AGENT_EFFECTS[agent.effect]}"
+        yield f"~ {agent.id}: {'counts at its next start' if agent.waits else _AGENT_EFFECTS[agent.effect]}"
         yield from _values(agent.changes)
     for change in changes.runtime:
         if change.path == _WEBHOOKS:

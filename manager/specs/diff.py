@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -73,10 +73,11 @@ class FieldChange(_Part):
 
 
 class AgentChange(_Part):
-    """What changes of one agent, in the order of its keys."""
+    """What changes of one agent, in the order of its keys. `stopped`: nothing of it runs, or is to."""
 
     id: str
     changes: tuple[FieldChange, ...]
+    stopped: bool = False
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -84,6 +85,11 @@ class AgentChange(_Part):
         """`restart` where one change needs it, else `reload` where one does."""
         effects = {change.effect for change in self.changes}
         return next((effect for effect in (Effect.RESTART, Effect.RELOAD) if effect in effects), Effect.LIVE)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it counts at the agent's next start."""
+        return self.stopped and self.effect is not Effect.LIVE
 
 
 class ConfigDiff(_Part):
@@ -104,7 +110,9 @@ class ConfigDiff(_Part):
     @property
     def fingerprint(self) -> str:
         """Tells this difference from another one: who has looked at it can ask for just that."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        # Stopping an agent is no change of the file.
+        told = self.model_dump_json(exclude={"changed": {"__all__": {"stopped"}}})
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -112,8 +120,13 @@ class ConfigDiff(_Part):
         return self._settings(Effect.MANAGER_RESTART)
 
     def ids(self, effect: Effect) -> tuple[str, ...]:
-        """The changed agents that take their changes over in this way."""
-        return tuple(agent.id for agent in self.changed if agent.effect is effect)
+        """The changed agents that take their changes over in this way, and now."""
+        return tuple(agent.id for agent in self.changed if agent.effect is effect and not agent.waits)
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The changed agents for which it counts at their next start."""
+        return tuple(agent.id for agent in self.changed if agent.waits)
 
     def to_wire(self) -> dict[str, Any]:
         """As JSON."""
@@ -127,6 +140,7 @@ class ConfigDiff(_Part):
             ("restarting", self.ids(Effect.RESTART)),
             ("given a new definition:", self.ids(Effect.RELOAD)),
             ("changed without a restart", self.ids(Effect.LIVE)),
+            ("changed for the next start of", self.waiting),
             ("changed in runtime:", self._settings(Effect.LIVE)),
             ("waiting for a restart of the manager:", self.pending),
         )
@@ -138,12 +152,14 @@ class ConfigDiff(_Part):
         return tuple(change.path for change in self.runtime if change.effect is effect)
 
 
-def diff(old: FleetConfig, new: FleetConfig) -> ConfigDiff:
-    """What has to happen to what runs with `old` for it to run with `new`."""
+def diff(old: FleetConfig, new: FleetConfig, *, stopped: Collection[str] = ()) -> ConfigDiff:
+    """What has to happen to what runs with `old` for it to run with `new`, where these agents are `stopped`."""
     before = {agent.id: agent for agent in old.agents}
     after = {agent.id: agent for agent in new.agents}
     staying = [agent_id for agent_id in after if agent_id in before]
-    changes = (AgentChange(id=i, changes=tuple(_agent_changes(before[i], after[i]))) for i in staying)
+    changes = (
+        AgentChange(id=i, changes=tuple(_agent_changes(before[i], after[i])), stopped=i in stopped) for i in staying
+    )
     return ConfigDiff(
         added=tuple(agent_id for agent_id in after if agent_id not in before),
         removed=tuple(agent_id for agent_id in before if agent_id not in after),

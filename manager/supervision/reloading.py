@@ -21,6 +21,8 @@ class SupervisedFleet(Protocol):
 
     def agents(self) -> tuple[AgentConfig, ...]: ...
 
+    def stopped(self) -> frozenset[str]: ...
+
     def add(self, agent: AgentConfig) -> None: ...
 
     def remove(self, agent_id: str) -> None: ...
@@ -60,7 +62,7 @@ class Reloader:
     async def plan(self) -> ConfigDiff:
         """What `apply` would do now. Raises `ConfigError` with everything that is wrong with the file."""
         new = await asyncio.to_thread(self._load)
-        return diff(self.running, new)
+        return self._difference(new)
 
     async def apply(self, *, actor: str, quiet: bool = False, seen: str | None = None) -> ConfigDiff:
         """Take the file over; returns when every agent knows, not when it has drained. `quiet` about no differences.
@@ -73,13 +75,16 @@ class Reloader:
             if not self._is_ready():
                 raise NotReady("The manager is starting or stopping and takes no config; try again in a moment.")
             # Nothing is awaited from here on: no request ever sees half of a reload.
-            changes = diff(self.running, new)
+            changes = self._difference(new)
             if seen not in (None, changes.fingerprint):
                 raise StateConflict("The config file has changed since you saw this plan; look at the new one.")
             self._change(changes, new)
         if not (quiet and changes.is_empty):
             self._announce(changes, actor)
         return changes
+
+    def _difference(self, new: FleetConfig) -> ConfigDiff:
+        return diff(self.running, new, stopped=self._supervisor.stopped())
 
     async def _read(self, actor: str) -> FleetConfig:
         try:
@@ -109,7 +114,7 @@ class Reloader:
             added=list(changes.added),
             removed=list(changes.removed),
             restarting=list(changes.ids(Effect.RESTART)),
-            changed=[*changes.ids(Effect.LIVE), *changes.ids(Effect.RELOAD)],
+            changed=[*changes.ids(Effect.LIVE), *changes.ids(Effect.RELOAD), *changes.waiting],
             needs_manager_restart=list(changes.pending),
         )
 

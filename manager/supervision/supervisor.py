@@ -15,7 +15,7 @@ from manager.supervision.adoption import adopt_all
 from manager.supervision.agent_supervisor import AgentSupervisor
 from manager.supervision.dependencies import after_dependents
 from manager.supervision.managed_instance import ManagedInstance
-from manager.supervision.states import DesiredState
+from manager.supervision.states import AgentState, DesiredState
 from manager.supervision.tools import Tools
 from manager.tasks import TaskOwner
 
@@ -66,6 +66,14 @@ class Supervisor:
         found = {key: supervisor.agent for key, supervisor in self._supervisors.items() if key not in self._leaving}
         found |= self._returning
         return tuple(found[agent_id] for agent_id in self._in_order(found))
+
+    def stopped(self) -> frozenset[str]:
+        """The agents that a person or the config wants stopped, and those that are so for want of something else."""
+        return frozenset(
+            key
+            for key, found in self._supervisors.items()
+            if found.desired is DesiredState.STOPPED or found.state is AgentState.STOPPED
+        )
 
     def add(self, agent: AgentConfig) -> None:
         """Supervise one more agent; one that is still on its way out comes back when it has gone."""

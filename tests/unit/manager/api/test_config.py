@@ -38,6 +38,9 @@ class Supervisor:
     def agents(self) -> tuple[AgentConfig, ...]:
         return self._agents
 
+    def stopped(self) -> frozenset[str]:
+        return frozenset()
+
     def reconfigure(self, agent: AgentConfig, *, restart: bool) -> None:
         self._agents = (agent,)
 
@@ -109,6 +112,7 @@ def test_a_reload_answers_what_the_difference_said_and_leaves_none(service: Serv
                 {"path": "name", "before": "a", "after": "A", "effect": "live"},
                 {"path": "port", "before": None, "after": 8100, "effect": "restart"},
             ],
+            "stopped": False,
             "effect": "restart",
         }
     ]

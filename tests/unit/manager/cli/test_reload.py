@@ -66,6 +66,12 @@ def test_reload_shows_the_same_and_what_was_done(cli: Any) -> None:
     )
 
 
+def test_a_stopped_agent_is_not_said_to_restart(cli: Any) -> None:
+    stopped = {"id": "planner", "effect": "restart", "stopped": True, "changes": [change("port", None, 8100)]}
+    cli.manager.on(DIFF, NOTHING | {"changed": [stopped]})
+    assert cli("config", "diff").stdout == "~ planner: counts at its next start\n    port: (none) → 8100\n"
+
+
 def webhook(name: str, **changes: Any) -> dict[str, Any]:
     return {"name": name, "url": "https://example.org/", "kinds": ["failed"], "agents": None, **changes}
 

@@ -28,15 +28,22 @@ def fleet(*agents: dict[str, Any], **runtime: Any) -> FleetConfig:
 
 
 class FakeSupervisor:
-    """Holds agents; `calls` are the orders it got, `restarted` those that it was to restart."""
+    """Holds agents; `calls` are the orders it got, `restarted` those that it was to restart.
+
+    `wanted_stopped` are the ids of those that a person has stopped.
+    """
 
     def __init__(self, agents: Iterable[AgentConfig]) -> None:
         self.held = {agent.id: agent for agent in agents}
         self.calls: list[str] = []
         self.restarted: list[str] = []
+        self.wanted_stopped: set[str] = set()
 
     def agents(self) -> tuple[AgentConfig, ...]:
         return tuple(self.held.values())
+
+    def stopped(self) -> frozenset[str]:
+        return frozenset(self.wanted_stopped)
 
     def add(self, agent: AgentConfig) -> None:
         assert agent.id not in self.held
@@ -126,6 +133,27 @@ def test_a_reload_is_one_event_that_sums_it_up() -> None:
         "changed": ["a"],
         "needs_manager_restart": ["logDirectory"],
     }
+
+
+def test_for_an_agent_that_is_stopped_a_change_counts_at_its_next_start() -> None:
+    async def scenario(world: Reloading) -> None:
+        world.file = fleet({"id": "a", "port": 8100}, {"id": "b", "port": 8101}, {"id": "c", "name": "C"})
+        seen = (await world.reloader.plan()).fingerprint
+        world.supervisor.wanted_stopped = {"b", "c"}
+        plan = await world.reloader.plan()
+        assert [(agent.id, agent.effect.value, agent.waits) for agent in plan.changed] == [
+            ("a", "restart", False),
+            ("b", "restart", True),
+            ("c", "live", False),
+        ]
+        assert plan.fingerprint == seen, "the file is the one that was seen"
+        await world.reloader.apply(actor="api", seen=seen)
+
+    event = reloading(scenario, fleet({"id": "a"}, {"id": "b"}, {"id": "c"})).event
+    assert event.message == (
+        "The config was reloaded: restarting a; changed without a restart c; changed for the next start of b"
+    )
+    assert (event.data["restarting"], event.data["changed"]) == (["a"], ["c", "b"])
 
 
 def test_a_plan_changes_nothing_and_tells_nobody() -> None:

@@ -9,6 +9,7 @@ from agent_service.contract import AdapterAction
 from manager.errors import StateConflict, StoreUnavailable
 from manager.registry.routing import Admission
 from manager.store.store import DesiredRecord
+from manager.supervision import agent_supervisor
 from manager.supervision.states import AgentState, DesiredState
 from tests.unit.manager.fakes.adapters import Call, registration
 from tests.unit.manager.fakes.clock import advance, until
@@ -287,3 +288,15 @@ def test_an_agent_on_its_way_back_is_listed_where_the_config_has_it(supervising:
         assert [one.agent.id for one in world.supervisor.all()] == ["b", "a", "c"]
 
     supervising(scenario, agent("a"), agent("b"), agent("c"))
+
+
+def test_those_that_are_stopped_are_told_apart(supervising: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent_supervisor, "is_installed", lambda _extra: False)
+
+    async def scenario(world: Supervising) -> None:
+        world.choose("stopped", "chosen")
+        await world.running("on")
+        assert world.supervisor.stopped() == {"chosen", "never", "lacking"}
+
+    lacking = agent("lacking", requires_extra="local")
+    supervising(scenario, agent("on"), agent("chosen"), agent("never", autostart=False), lacking)
