@@ -40,6 +40,17 @@ class Goal:
         """Whose goal it is."""
         return self.before.id
 
+    @property
+    def doubt(self) -> str | None:
+        """What keeps an agent that was to start from it, as the manager's answer showed; None where nothing does."""
+        view = self.accepted
+        if self.action is not AgentAction.START or _serves(view) or not view.state_reason:
+            return None
+        # One that had failed may still be shown as it was before this start.
+        if view.state is AgentState.FAILED and view.state_reason == self.before.state_reason:
+            return None
+        return f"{self.agent_id} {view.state.in_words}: {view.state_reason}"
+
     def judge(self, view: AgentView | None, waited_seconds: float) -> Outcome | None:
         """What came of it `waited_seconds` after the manager accepted; None while it is under way.
 

@@ -68,7 +68,9 @@ def _ask(manager: ManagerClient, order: Order) -> Work:
             work.outcomes[agent_id] = Outcome(False, refusal.detail)
         else:
             [accepted] = manager.parse_views([answer])
-            work.goals[agent_id] = Goal(order.action, before.get(agent_id, accepted), accepted)
+            work.goals[agent_id] = goal = Goal(order.action, before.get(agent_id, accepted), accepted)
+            if not order.wait and goal.doubt:
+                print_error(goal.doubt)
     return work
 
 

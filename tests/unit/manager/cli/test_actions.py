@@ -37,6 +37,30 @@ def test_without_waiting_each_action_is_only_asked_for(cli: Any, make: Any, acti
     assert cli.clock.sleeps == 0
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ({}, {"state_reason": "it needs the extra 'local'"}, "planner is stopped: it needs the extra 'local'\n"),
+        (
+            {},
+            {"state": "starting", "state_reason": "waits for llm, which is failed: no model"},
+            "planner is starting: waits for llm, which is failed: no model\n",
+        ),
+        ({}, {"state": "failed", "state_reason": "no such program"}, "planner is failed: no such program\n"),
+        # What was there before may not be what comes of this start.
+        ({"state": "failed", "state_reason": "crash loop"}, {"state": "failed", "state_reason": "crash loop"}, ""),
+        ({}, {"state": "starting"}, ""),
+    ],
+)
+def test_a_start_that_is_not_waited_for_tells_what_keeps_the_agent_from_it(
+    cli: Any, make: Any, before: dict[str, Any], after: dict[str, Any], said: str
+) -> None:
+    cli.manager.on(LIST, make.listing(make.stopped(**before)))
+    cli.manager.on(action_of("planner"), make.stopped(**{"desired_state": "running", **after}))
+    result = cli("start", "planner", "--no-wait")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "planner: start accepted\n", said)
+
+
 @pytest.mark.parametrize("action", ["start", "pause", "resume", "kill"])
 def test_only_what_drains_has_a_timeout(cli: Any, action: str) -> None:
     assert cli(action, "planner", "--timeout", "5").exit_code == 2
