@@ -144,7 +144,7 @@ def _print_detail(detail: AgentDetail, now: datetime) -> None:
         "uptime": _uptime(detail, now),
         "restarts": str(detail.restarts),
         "tasks": f"{detail.in_flight} in flight, {detail.queued} queued, "
-        f"{detail.tasks_total} done, {detail.tasks_failed} failed",
+        f"{detail.tasks_total} done, {detail.tasks_failed} of them failed",
         "allowed now": ", ".join(detail.actions),
     }
     for name, value in facts.items():

@@ -69,7 +69,7 @@ def test_status_shows_facts_and_the_newest_events(cli: Any, make: Any) -> None:
     assert facts["id"] == "planner"
     assert facts["description"] == "Plans."
     assert facts["url"] == "http://127.0.0.1:8100"
-    assert facts["tasks"] == "0 in flight, 0 queued, 7 done, 1 failed"
+    assert facts["tasks"] == "0 in flight, 0 queued, 7 done, 1 of them failed"
     assert facts["allowed now"] == "pause, stop, restart, kill"
     assert facts["why"] == "-"
     assert lines[-2].endswith("event 1 (by ada, because: upgrade)")
