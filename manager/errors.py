@@ -6,6 +6,7 @@ Each message is a sentence that tells its reader what to do.
 from __future__ import annotations
 
 from agent_service.issues import ConfigIssue as ConfigIssue
+from agent_service.plurals import count_text
 
 
 class ManagerError(Exception):
@@ -23,7 +24,7 @@ class ConfigError(ManagerError):
 
     def __init__(self, source: str, issues: list[ConfigIssue]) -> None:
         lines = "\n".join(f"  {issue}" for issue in issues)
-        super().__init__(f"{source} has {len(issues)} error(s); nothing was started:\n{lines}")
+        super().__init__(f"{source} has {count_text(len(issues), 'error')}; nothing was started:\n{lines}")
         self.source = source
         self.issues = issues
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import ceil
 
+from agent_service.plurals import count_text as count_text
+
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
@@ -39,11 +41,6 @@ def bytes_text(size: int) -> str:
 def percent_text(value: float) -> str:
     """CPU use; 100 % is one core."""
     return f"{value:.1f} %" if value < 10 else f"{value:.0f} %"
-
-
-def count_text(count: int, noun: str) -> str:
-    """`1 agent`, `2 agents`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def milliseconds_text(value: float) -> str:

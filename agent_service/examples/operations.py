@@ -9,6 +9,8 @@ from functools import reduce
 from operator import add
 from typing import Any
 
+from agent_service.plurals import count_text
+
 MAX_MAGNITUDE = 1e300
 MAX_TEXT_LENGTH = 100_000
 MAX_ARGUMENTS = 100
@@ -42,8 +44,10 @@ class Operation:
 
     def _check_count(self, count: int) -> None:
         if not self.least <= count <= self.most:
-            takes = str(self.least) if self.most == self.least else f"{self.least} to {self.most}"
-            raise OperationFailed(f"it takes {takes} argument(s) and got {count}; correct 'args'")
+            least = "" if self.most == self.least else f"{self.least} to "
+            raise OperationFailed(
+                f"it takes {least}{count_text(self.most, 'argument')} and got {count}; correct 'args'"
+            )
 
     def _argument(self, value: Any) -> Value:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)

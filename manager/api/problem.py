@@ -16,6 +16,7 @@ from starlette.types import ExceptionHandler
 from agent_service.contract import Problem
 from agent_service.errors import BodyTooLarge, Refusal
 from agent_service.http.problem_response import LingeringResponse, problem_response
+from agent_service.plurals import count_text
 from manager.errors import (
     AdapterDied,
     AdapterTimeout,
@@ -72,7 +73,8 @@ def problem_of(error: ManagerError) -> Problem:
     more: dict[str, Any] = {}
     detail = error.detail
     if isinstance(error, ConfigError):
-        detail = f"{error.source} has {len(error.issues)} error(s), so nothing was changed; correct them and try again."
+        wrong = count_text(len(error.issues), "error")
+        detail = f"{error.source} has {wrong}, so nothing was changed; correct the file and try again."
         more["errors"] = [asdict(issue) for issue in error.issues]
     return Problem(
         title=HTTPStatus(status).phrase,

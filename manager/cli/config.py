@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from agent_service.plurals import count_text
 from manager.cli.differences import difference_lines
 from manager.cli.options import AsJson, Url
 from manager.cli.output import print_error, print_json, print_line
@@ -29,11 +30,11 @@ def check(context: typer.Context, path: ConfigArgument = None, as_json: AsJson =
         found = [{"path": issue.path, "found": issue.found, "allowed": issue.allowed} for issue in issues]
         print_json({"ok": not issues, "issues": found})
     elif issues:
-        print_error(f"{shown(config, session.directory)}: {_counted(len(issues), 'error')}")
+        print_error(f"{shown(config, session.directory)}: {count_text(len(issues), 'error')}")
         for issue in issues:
             print_error(f"  {issue}")
     else:
-        print_line(f"{shown(config, session.directory)}: {_counted(agents, 'agent')}, OK")
+        print_line(f"{shown(config, session.directory)}: {count_text(agents, 'agent')}, OK")
     if issues:
         raise typer.Exit(1)
 
@@ -57,7 +58,3 @@ def _inspect(config: Path, session: Session) -> tuple[int, list[ConfigIssue]]:
         return len(load_config(config, environ=session.environ).agents), []
     except ConfigError as error:
         return 0, error.issues
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from agent_service.contract import ENV_TOKEN
+from agent_service.plurals import count_text
 from manager.diagnosis.finding import Finding, error, warning, well
 from manager.diagnosis.surroundings import Surroundings
 from manager.errors import ConfigError
@@ -20,8 +21,7 @@ def check_config(around: Surroundings) -> Iterator[Finding]:
     for issue in around.issues:
         yield error("config", f"{around.config_path}, {issue.path}: found {issue.found}", issue.allowed)
     if around.config is not None:
-        count = len(around.config.agents)
-        yield well("config", f"{around.config_path} is right: {count} agent{'' if count == 1 else 's'}")
+        yield well("config", f"{around.config_path} is right: {count_text(len(around.config.agents), 'agent')}")
 
 
 def check_tokens(around: Surroundings) -> Iterator[Finding]:

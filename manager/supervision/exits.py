@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agent_service.plurals import count_text
 from manager.events import EventKind
 from manager.store.store import InstanceRecord
 from manager.supervision.managed_instance import ManagedInstance
@@ -54,7 +55,7 @@ def _reason(instance: ManagedInstance, exit_: Exit, tools: Tools) -> str:
     registered = tools.registry.get(instance.instance_id)
     # Its connections may have broken before its end is told: then only its last report knows.
     tasks = max(registered.in_flight, registered.report.in_flight) if registered else 0
-    busy = f" with {tasks} task(s) in flight" if tasks else ""
+    busy = f" with {count_text(tasks, 'task')} in flight" if tasks else ""
     if instance.stop is not None:
         return f"{exit_} while it was being stopped{busy}: {instance.stop.reason}"
     words = tools.last_words(instance.agent_id, instance.log_offset) if exit_.code != 0 else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from agent_service.contract import rfc3339
+from agent_service.plurals import count_text
 from manager.clock import Clock
 from manager.errors import AdapterDied, AdapterTimeout, StateConflict
 from manager.events import Event, EventBus, EventKind
@@ -144,7 +145,7 @@ class Fleet:
         found = await self._keep(found, found.desired, instances, actor, reason)
         self._bus.publish(
             EventKind.DESIRED_CHANGED,
-            f"{actor} asked for {instances} instance(s) of {agent_id}",
+            f"{actor} asked for {count_text(instances, 'instance')} of {agent_id}",
             agent_id=agent_id,
             reason=reason,
             actor=actor,

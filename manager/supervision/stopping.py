@@ -7,6 +7,7 @@ import asyncio
 import structlog
 
 from agent_service.contract import AdapterAction, StatusReport
+from agent_service.plurals import count_text
 from manager.errors import AdapterDied, AdapterTimeout
 from manager.events import EventKind
 from manager.supervision.managed_instance import ManagedInstance, StopPlan
@@ -82,9 +83,10 @@ def _work_left(instance: ManagedInstance, tools: Tools) -> StatusReport | None:
 def _report_deadline(instance: ManagedInstance, report: StatusReport | None, tools: Tools) -> None:
     if report is None or not report.in_flight:
         return
+    tasks = count_text(report.in_flight, "task")
     tools.bus.publish(
         EventKind.DRAIN_TIMED_OUT,
-        f"{instance.agent_id}: the drain deadline passed with {report.in_flight} task(s) in flight, now cancelled",
+        f"{instance.agent_id}: the drain deadline passed with {tasks} in flight, now cancelled",
         agent_id=instance.agent_id,
         instance_id=instance.instance_id,
         in_flight=report.in_flight,

@@ -55,7 +55,7 @@ def test_a_wrong_config_is_told_error_by_error() -> None:
     issues = [ConfigIssue("agents[0].id", '"A"', "lower case is allowed"), ConfigIssue("extra", "a key", "remove it")]
     document = json.loads(bytes(error_response(ConfigError("agents.config.json", issues)).body))
     assert document["status"] == 422
-    assert document["detail"].startswith("agents.config.json has 2 error(s), so nothing was changed")
+    assert document["detail"].startswith("agents.config.json has 2 errors, so nothing was changed")
     assert document["errors"] == [
         {"path": "agents[0].id", "found": '"A"', "allowed": "lower case is allowed"},
         {"path": "extra", "found": "a key", "allowed": "remove it"},

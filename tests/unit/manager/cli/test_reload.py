@@ -110,7 +110,7 @@ class TestBoth:
         problem = {
             "title": "Unprocessable",
             "status": 422,
-            "detail": "f.json has 2 error(s), so nothing was changed; correct them and try again.",
+            "detail": "f.json has 2 errors, so nothing was changed; correct them and try again.",
             "errors": [{"path": "a", "found": "b", "allowed": "c"}, {"path": "d", "found": "\x1b", "allowed": "f"}],
         }
         cli.manager.on(request_line, httpx.Response(422, json=problem))

@@ -47,7 +47,7 @@ def test_work_that_was_lost_is_told_although_its_connections_broke_before_the_ex
         world.process.end(signal=9)
         await advance(0.01)
         assert world.supervisor.last_exit is not None
-        assert "with 2 task(s) in flight" in world.supervisor.last_exit.reason
+        assert "with 2 tasks in flight" in world.supervisor.last_exit.reason
 
     supervise(scenario)
 
@@ -62,7 +62,7 @@ def test_the_exit_is_told_with_signal_words_and_work_that_was_lost() -> None:
         last_exit = world.supervisor.last_exit
         assert last_exit is not None
         assert (last_exit.code, last_exit.signal) == (None, 9)
-        assert last_exit.reason == "killed by signal 9 (SIGKILL) with 2 task(s) in flight: MemoryError: too much"
+        assert last_exit.reason == "killed by signal 9 (SIGKILL) with 2 tasks in flight: MemoryError: too much"
         (exited,) = world.of_kind(EventKind.INSTANCE_EXITED)
         assert exited.instance_id == instance_id
         assert exited.message == f"echo (pid {pid}) {last_exit.reason}"

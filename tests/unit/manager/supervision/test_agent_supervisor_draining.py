@@ -50,7 +50,7 @@ def test_at_the_deadline_comes_sigterm_and_at_the_end_that_was_told_sigkill() ->
         assert world.process.signals == ["TERM", "KILL"]
         await world.reach(AgentState.STOPPED, within=0.1)
         assert reason_of_last_exit(world) == (
-            "killed by signal 9 (SIGKILL) while it was being stopped with 2 task(s) in flight: stop by alice"
+            "killed by signal 9 (SIGKILL) while it was being stopped with 2 tasks in flight: stop by alice"
         )
 
     supervise(scenario, prepare=prepare)

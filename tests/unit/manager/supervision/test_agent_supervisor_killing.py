@@ -19,7 +19,7 @@ def test_a_kill_ends_the_process_at_once_and_keeps_it_down() -> None:
         assert world.adapters.calls == []
         assert world.of_kind(EventKind.DRAIN_STARTED) == []
         assert reason_of_last_exit(world) == (
-            "killed by signal 9 (SIGKILL) while it was being stopped with 1 task(s) in flight: kill by alice: hangs"
+            "killed by signal 9 (SIGKILL) while it was being stopped with 1 task in flight: kill by alice: hangs"
         )
         await advance(60)
         assert len(world.spawner.processes) == 1

@@ -47,12 +47,12 @@ def ended(exit_: Exit, *, in_flight: int = 0, last_words: str | None = None, **f
         (
             KILLED,
             {"stop": PLAN, "in_flight": 2},
-            "killed by signal 9 (SIGKILL) while it was being stopped with 2 task(s) in flight: stop by alice",
+            "killed by signal 9 (SIGKILL) while it was being stopped with 2 tasks in flight: stop by alice",
             True,
         ),
         (KILLED, {"stop": PLAN, "failure": "it is silent"}, "it is silent; killed by signal 9 (SIGKILL)", False),
         (CRASHED, {"last_words": "ValueError: no"}, "exited with status 1: ValueError: no", False),
-        (CRASHED, {"in_flight": 1}, "exited with status 1 with 1 task(s) in flight", False),
+        (CRASHED, {"in_flight": 1}, "exited with status 1 with 1 task in flight", False),
         (DONE, {"last_words": "bye"}, "exited with status 0", False),
     ],
 )
