@@ -32,6 +32,10 @@ class PublicListeners:
 
     def keep(self, agent_id: str, listener: socket.socket) -> None:
         """From now on this is the agent's listener; an earlier one is closed."""
+        # One that was received takes itself for blocking, and its next `dup` would make it so in every process that
+        # shares it: all of them wake for a connection, one gets it, and the others would wait in accept() with
+        # their event loop, deaf to signals.
+        listener.setblocking(False)
         self.release(agent_id)
         self._listeners[agent_id] = listener
 

@@ -53,6 +53,20 @@ def test_a_taken_port_is_refused_and_what_was_kept_stays() -> None:
     listeners.close()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="sockets are not handed from process to process there")
+def test_a_received_listener_stays_non_blocking_for_all_who_share_it() -> None:
+    sender, receiver = PublicListeners(), PublicListeners()
+    sent = sender.take("a", port := free_port("127.0.0.1"))
+    received = sent.dup().detach()
+    receiver.keep("a", socket.socket(fileno=received))
+    found = receiver.find("a", port)
+    assert found is not None
+    found.dup().close()
+    assert not os.get_blocking(sent.fileno())
+    sender.close()
+    receiver.close()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sockets are no descriptors there")
 def test_a_descriptor_that_is_no_listening_socket_is_a_config_error() -> None:
     reading, writing = os.pipe()

@@ -74,3 +74,21 @@ def test_a_manager_that_came_back_holds_the_port_when_the_fork_server_dies_after
             os.kill(min(before), signal.SIGKILL)
             until(lambda: min(before) not in pids(successor.agent("echo")), "its end is seen")
             assert max(before) in pids(whole(successor))
+
+
+def test_instances_that_were_taken_back_go_on_side_by_side_at_their_port(tmp_path: Path) -> None:
+    """A connection wakes both; the one that does not get it must not wait for the next one."""
+    config = write_config(tmp_path, [{"id": "echo", "port": (port := quiet_port()), "instances": 2}])
+    with running_manager(config) as manager:
+        whole(manager)
+        manager.process.kill()
+        manager.wait()
+        with running_manager(config) as successor:
+            taken_back = whole(successor)
+            for _ in range(50):
+                assert httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 200
+            for instance in taken_back["instances"]:
+                health = httpx.get(f"{instance['service_url']}/health", trust_env=False, timeout=10)
+                assert health.status_code == 200
+            successor.stop()
+            assert "ignored SIGTERM" not in "\n".join(successor.output)
