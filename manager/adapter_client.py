@@ -32,6 +32,10 @@ class AdapterRefused(AdapterDied):
     """The adapter answered a control call with an error."""
 
 
+class OtherToken(AdapterRefused):
+    """The adapter does not share the manager's token: it demands another one, or none though the manager has one."""
+
+
 class AdapterClient:
     """Control calls over one shared httpx client. Raises `AdapterDied`, `AdapterRefused`, `AdapterTimeout`.
 
@@ -51,8 +55,14 @@ class AdapterClient:
         return _report(answer)
 
     async def tell_location(self, service_url: str, manager_url: str) -> None:
-        """Tell the adapter where this manager is: one that it was taken over from may have been elsewhere."""
-        await self._call("PUT", f"{service_url}/manager", json=ManagerLocation(url=manager_url).model_dump(mode="json"))
+        """Tell the adapter where this manager is: one that it was taken over from may have been elsewhere.
+
+        Raises `OtherToken`, also for an adapter that was told because it asks for no token, and so will send none.
+        """
+        url, location = f"{service_url}/manager", ManagerLocation(url=manager_url).model_dump(mode="json")
+        if all(self._headers) and (await self._send("PUT", url, headers=[{}], json=location)).is_success:
+            raise OtherToken(f"The adapter at {service_url} takes orders without the manager's token.")
+        await self._call("PUT", url, json=location)
 
     async def report(self, service_url: str) -> StatusReport:
         """The adapter's `GET /status`, as the manager understands it."""
@@ -94,14 +104,18 @@ class AdapterClient:
     async def _call(self, method: str, url: str, **options: Any) -> httpx.Response:
         answer = await self._send(method, url, **options)
         if answer.is_error:
-            raise AdapterRefused(f"The adapter answered {answer.status_code} to {method} {url}: {_detail(answer)}")
+            refusal = OtherToken if answer.status_code == HTTPStatus.UNAUTHORIZED else AdapterRefused
+            raise refusal(f"The adapter answered {answer.status_code} to {method} {url}: {_detail(answer)}")
         return answer
 
-    async def _send(self, method: str, url: str, **options: Any) -> httpx.Response:
+    async def _send(
+        self, method: str, url: str, headers: Sequence[dict[str, str]] | None = None, **options: Any
+    ) -> httpx.Response:
+        """The answer to the first of `headers`, those with our tokens, that is not refused for its token."""
         with _errors_mapped(f"The adapter at {url}", CONTROL_TIMEOUT_SECONDS):
-            for headers in self._headers:
+            for each in headers or self._headers:
                 answer = await self._client.request(
-                    method, url, headers=headers, timeout=CONTROL_TIMEOUT_SECONDS, **options
+                    method, url, headers=each, timeout=CONTROL_TIMEOUT_SECONDS, **options
                 )
                 if answer.status_code != HTTPStatus.UNAUTHORIZED:
                     break

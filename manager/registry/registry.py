@@ -45,6 +45,11 @@ class Registry:
         self._managed: dict[str, _Managed] = {}
         self._listeners: list[ChangeListener] = []
 
+    @property
+    def heartbeat_interval_seconds(self) -> float:
+        """How often an instance is to be heard of."""
+        return self._answer.heartbeat_interval_seconds
+
     def listen(self, listener: ChangeListener) -> None:
         """Call `listener(agent_id)` after each change of one of the agent's instances."""
         self._listeners.append(listener)

@@ -14,6 +14,7 @@ from manager.registry.route import Route
 from manager.specs.extras import how_to_install, is_installed
 from manager.specs.models import AgentConfig
 from manager.store.store import InstanceRecord
+from manager.supervision.contact import News
 from manager.supervision.exits import report_exit, report_unseen_exit
 from manager.supervision.instance_set import InstanceSet
 from manager.supervision.liveness import Liveness
@@ -185,12 +186,22 @@ class AgentSupervisor:
         instance = self._set.adopt(self.agent, process, record, generation=self._generation, holds_port=holds_port)
         # For a sidecar its probe speaks.
         if not self.agent.is_sidecar:
-            await self._set.contact(instance, record, leaving=partial(self.go_on_stopping, record.instance_id))
+            leaving, other_token = partial(self.go_on_stopping, record.instance_id), partial(self._renew, instance)
+            await self._set.contact(instance, record, News(leaving, other_token))
 
     def go_on_stopping(self, instance_id: str) -> None:
         """An earlier manager had told this adopted instance to stop: its end is no crash, and its place is free."""
         self._order = replace(self._order, reason="it was being stopped when this manager took it back")
         self._stop(tuple(instance for instance in self.instances if instance.instance_id == instance_id))
+
+    def _renew(self, instance: ManagedInstance) -> None:
+        """It has not the manager's token: another one takes its place, and where that fails it stays."""
+        self._set.take_pulse(instance)
+        instance.generation -= 1
+        self._rolling = self.can_roll
+        self._is_restart = True
+        self._order = replace(self._order, reason="it was started with another token")
+        self.wake()
 
     def learn_exit(self, record: InstanceRecord, exit_: Exit) -> None:
         """One of its processes has ended while no manager was there to see it: the restart policy decides as ever."""

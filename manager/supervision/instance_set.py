@@ -15,11 +15,12 @@ from manager.registry.instance import RegisteredInstance
 from manager.specs.models import AgentConfig
 from manager.specs.probe import ProbeSettings
 from manager.store.store import InstanceRecord
-from manager.supervision.contact import contact, keep_contacting
+from manager.supervision.contact import News, contact, keep_contacting
 from manager.supervision.managed_instance import ManagedInstance, StopPlan
 from manager.supervision.pausing import align, missing_action
 from manager.supervision.probe import Probe
 from manager.supervision.process import Process
+from manager.supervision.pulse import take_pulse
 from manager.supervision.redefining import must_learn, redefine
 from manager.supervision.starting import adopt_instance, start_instance
 from manager.supervision.states import AgentState, DesiredState
@@ -63,10 +64,17 @@ class InstanceSet:
         self._keep(instance, agent.probe)
         return instance
 
-    async def contact(self, instance: ManagedInstance, record: InstanceRecord, *, leaving: Callable[[], None]) -> None:
+    async def contact(self, instance: ManagedInstance, record: InstanceRecord, news: News) -> None:
         """Ask one that was taken back how it is; one that does not answer is asked again, behind the caller's back."""
-        if not await contact(record, self._tools, leaving=leaving):
-            self._control(instance, keep_contacting(record, self._tools, leaving=leaving), "contact")
+        if not await contact(record, self._tools, news):
+            self._control(instance, keep_contacting(record, self._tools, news), "contact")
+
+    def take_pulse(self, instance: ManagedInstance) -> None:
+        """Ask from now on an instance how it is, whose own word is refused."""
+        instance_id = instance.instance_id
+        pulse = self._tasks.start(f"pulse of {instance_id}", take_pulse(instance_id, self._tools), may_end=True)
+        instance.pulse = pulse
+        instance.process.exited.add_done_callback(lambda _: pulse.cancel())
 
     @property
     def port_holder(self) -> ManagedInstance | None:
@@ -130,8 +138,9 @@ class InstanceSet:
     def stop_probing(self) -> None:
         """Nobody acts on answers any more."""
         for instance in self.all:
-            if instance.probing is not None:
-                instance.probing.cancel()
+            for asking in (instance.probing, instance.pulse):
+                if asking is not None:
+                    asking.cancel()
 
     def stop(self, instance: ManagedInstance, seconds: float, reason: str, *, replaced: bool = False) -> None:
         """Drain it for at most `seconds`, then end it; a drain that goes on already gets the new deadline."""

@@ -57,6 +57,8 @@ class ManagedInstance:
     control: asyncio.Task[None] | None = None
     """A pause, a resume, a new definition or the stop, on its way."""
     probing: asyncio.Task[str] | None = None
+    pulse: asyncio.Task[None] | None = None
+    """Asks it how it is, where it was adopted and its heartbeats come with another token."""
     holds_port: bool = False
     """It was adopted, listens at the agent's own port, and cannot share it with a successor."""
     failure: str | None = None

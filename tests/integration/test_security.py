@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.manager_process import COMMAND, DEADLINE_SECONDS, ROOT, running_manager, write_config
+from tests.integration.chaos import quiet_port
+from tests.integration.manager_process import COMMAND, DEADLINE_SECONDS, ROOT, running_manager, until, write_config
 
 TOKEN, PREVIOUS = "current-token-0123456789", "previous-token-9876543210"
 ENVIRONMENT = {"MANAGER_TOKEN": TOKEN, "MANAGER_TOKEN_PREVIOUS": PREVIOUS}
@@ -54,6 +55,37 @@ def test_with_tokens_on_only_their_holders_change_anything(tmp_path: Path) -> No
         everything = manager.log("one") + manager.http.get(path).text + "\n".join(manager.output)
         everything += (tmp_path / "logs" / "manager.log").read_text()
         assert TOKEN not in everything and PREVIOUS not in everything
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("before", "after"), [(None, TOKEN), (PREVIOUS, TOKEN), (TOKEN, None)])
+def test_agents_that_were_left_behind_with_another_token_are_replaced_and_lost_at_no_moment(
+    tmp_path: Path, before: str | None, after: str | None
+) -> None:
+    config = write_config(tmp_path, [{"id": "one"}, {"id": "shared", "port": quiet_port()}], heartbeatTtlSeconds=2)
+    with running_manager(config, environment=_with(before)) as manager:
+        old = {name: manager.wait_for(name, "running")["instance_id"] for name in ("one", "shared")}
+        manager.process.kill()
+        manager.wait()
+        with running_manager(config, environment=_with(after)) as successor:
+            for name, instance_id in old.items():
+                until(
+                    lambda name=name, instance_id=instance_id: (
+                        [each["ready"] for each in successor.agent(name)["instances"]] == [True]
+                        and successor.agent(name)["instances"][0]["instance_id"] != instance_id
+                    ),
+                    f"{name} is replaced",
+                )
+                assert successor.execute(name, a=1).status_code == 200
+                history = successor.events(name)
+                assert "heartbeat_missed" not in [event["kind"] for event in history]
+                (exited,) = (event for event in history if event["kind"] == "instance_exited")
+                assert (exited["instance_id"], exited["data"]["code"]) == (instance_id, 0), "it was drained"
+                assert exited["message"].endswith("it was started with another token")
+
+
+def _with(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"MANAGER_TOKEN": token}
 
 
 @pytest.mark.full

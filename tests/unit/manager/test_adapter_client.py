@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from agent_service.contract import AdapterAction, AdapterStatus
-from manager.adapter_client import AdapterClient, AdapterRefused
+from manager.adapter_client import AdapterClient, AdapterRefused, OtherToken
 from manager.errors import AdapterDied, AdapterTimeout
 from tests.unit.manager.fakes.adapters import report
 from tests.unit.manager.fakes.clock import run
@@ -149,6 +149,31 @@ def test_an_adapter_is_told_where_the_manager_is() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         assert (request.method, str(request.url)) == ("PUT", f"{URL}/manager")
         assert json.loads(request.content) == {"url": "http://127.0.0.1:8000"}
-        return httpx.Response(200, json={})
+        return httpx.Response(200 if request.headers.get("x-manager-token") == "t" else 401, json={})
 
     run(client(answer, "t").tell_location(URL, "http://127.0.0.1:8000"))
+
+
+@pytest.mark.parametrize("tokens", [(), ("new",), ("new", "old")])
+def test_an_adapter_that_takes_none_of_the_managers_tokens_has_another(tokens: tuple[str, ...]) -> None:
+    with pytest.raises(OtherToken, match="401"):
+        run(client(httpx.Response(401, json={"detail": "no"}), *tokens).tell_location(URL, "http://127.0.0.1:8000"))
+
+
+def test_an_adapter_that_asks_for_no_token_has_another_unless_the_manager_has_none() -> None:
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, json={})
+
+    with pytest.raises(OtherToken, match="without the manager's token"):
+        run(client(answer, "t").tell_location(URL, "http://127.0.0.1:8000"))
+    assert ["x-manager-token" in request.headers for request in asked] == [False], "nor is it shown the token"
+    run(client(answer).tell_location(URL, "http://127.0.0.1:8000"))
+
+
+def test_an_adapter_that_knows_no_such_order_tells_nothing_of_its_token() -> None:
+    with pytest.raises(AdapterRefused, match="404") as refused:
+        run(client(httpx.Response(404, json={}), "t").tell_location(URL, "http://127.0.0.1:8000"))
+    assert not isinstance(refused.value, OtherToken)

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from agent_service.contract import AdapterAction, AdapterStatus, Registration, StatusReport
+from agent_service.contract import TOKEN_HEADER, AdapterAction, AdapterStatus, Registration, StatusReport
 from manager.adapter_client import AdapterClient
 
 _STATUS_AFTER = {
@@ -34,6 +34,7 @@ class FakeAdapters:
     """Every adapter of the fleet behind one transport: takes actions and says the status that follows.
 
     `refusal` answers actions with that HTTP status, `unreachable` refuses connections, `silent` never answers.
+    `token`: what they demand for orders, the manager's unless it is changed; None demands none.
     `locations`: the manager's URL that each was told; `knows_no_location` answers 404 to that. `reloads`: the
     definitions that they were told, with the address of each.
     """
@@ -43,6 +44,7 @@ class FakeAdapters:
         self.refusal: int | None = None
         self.unreachable = False
         self.silent = False
+        self.token: str | None = "secret"
         self.locations: dict[str, str] = {}
         self.knows_no_location = False
         self.infos: dict[str, dict[str, Any]] = {}
@@ -70,6 +72,8 @@ class FakeAdapters:
             return httpx.Response(200, json=self.statuses.get(url, {"status": "running"}))
         if request.url.path == "/health":
             return httpx.Response(200)
+        if self.token is not None and request.headers.get(TOKEN_HEADER) != self.token:
+            return httpx.Response(401, json={"detail": "the token was missing or wrong"})
         body = json.loads(request.content)
         if request.url.path == "/manager":
             return self._locate(url, body)
