@@ -318,3 +318,16 @@ def test_nothing_is_cut_off(opened: Callable[..., tuple[Site, Page]], width: int
     execute(page, json.dumps({"text": long}))
     expect(page.locator("#execute .status")).to_contain_text("200 Done")
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_a_moment_is_never_printed_over_what_happened(opened: Callable[..., tuple[Site, Page]], width: int) -> None:
+    site, page = opened(viewport={"width": width, "height": 900})
+    connected(page)
+    site.run(lambda: site.world.happen("planner is running and has told so in a sentence of some length."))
+    happened = page.locator("#history .happened").first
+    expect(happened).to_contain_text("planner is running")
+    moment, text = happened.locator(".moment time").bounding_box(), happened.locator("summary").bounding_box()
+    beside = moment["x"] + moment["width"] <= text["x"] + 1
+    assert beside or moment["y"] + moment["height"] <= text["y"] + 1
+    assert text["width"] > 150
