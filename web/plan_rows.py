@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from manager.errors import ConfigIssue
 from manager.specs.diff import AgentChange, ConfigDiff, Effect, FieldChange
+from web.rendering import Outcome
 from web.setting_rows import ValueText, value_text
 from web.texts import count_text
 from web.tones import Tone
@@ -33,24 +34,28 @@ class PlanStep:
     title: str
     consequence: str
     changes: tuple[ChangeRow, ...] = ()
+    waits: bool = False
+    """Whether a reload leaves it to a restart of the manager."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """`fingerprint` tells this plan from another; `steps` is empty where file and manager agree.
 
+    `waiting` are the keys of `runtime` that no reload changes, only a restart of the manager.
     `issues` are what is wrong with the file: then there is no plan.
     """
 
     fingerprint: str
     summary: str
     steps: tuple[PlanStep, ...] = ()
+    waiting: tuple[str, ...] = ()
     issues: tuple[ConfigIssue, ...] = ()
 
     @property
     def can_reload(self) -> bool:
         """Whether there is anything that a reload would do."""
-        return bool(self.steps)
+        return any(not step.waits for step in self.steps)
 
 
 _CONSEQUENCES = {
@@ -87,13 +92,23 @@ def plan_of(diff: ConfigDiff) -> Plan:
     if diff.reordered:
         steps.append(PlanStep(Tone.IDLE, "moved", None, "Agents are listed in another order", "nothing restarts"))
     told = tuple(step for step in steps if step is not None)
-    return Plan(diff.fingerprint, count_text(len(told), "step") if told else "no differences", told)
+    return Plan(diff.fingerprint, count_text(len(told), "step") if told else "no differences", told, diff.pending)
 
 
 def refused_plan(issues: Iterable[ConfigIssue]) -> Plan:
     """Of a file that is wrong."""
     found = tuple(issues)
     return Plan("", count_text(len(found), "mistake"), issues=found)
+
+
+def outcome_of_reload(plan: Plan) -> Outcome | None:
+    """Of one that was taken, by the plan that is left; None where the file says something new by now."""
+    if plan.can_reload or plan.issues:
+        return None
+    if not plan.waiting:
+        return Outcome("Reloaded", "The file is in force.", refused=False)
+    wait = "waits" if len(plan.waiting) == 1 else "wait"
+    return Outcome("Reloaded", f"{', '.join(plan.waiting)} {wait} for a restart of the manager.", refused=False)
 
 
 def _changed(agent: AgentChange) -> PlanStep:
@@ -105,7 +120,8 @@ def _runtime(effect: Effect, changes: Iterable[FieldChange]) -> PlanStep | None:
     found = [change for change in changes if change.effect is effect]
     if not found:
         return None
-    return PlanStep(_TONES[effect], "changed", None, "The fleet's runtime", _CONSEQUENCES[effect], _rows(found, effect))
+    rows, waits = _rows(found, effect), effect is Effect.MANAGER_RESTART
+    return PlanStep(_TONES[effect], "changed", None, "The fleet's runtime", _CONSEQUENCES[effect], rows, waits)
 
 
 def _rows(changes: Iterable[FieldChange], usual: Effect) -> tuple[ChangeRow, ...]:

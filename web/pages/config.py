@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import Protocol
+from urllib.parse import urlencode
 
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -15,10 +17,10 @@ from manager.specs.diff import ConfigDiff
 from manager.specs.fleet_config import FleetConfig
 from web.pages.answers import PAGE_HEADERS, form, html
 from web.pages.frame import ACTOR, Frame
-from web.plan_rows import Plan, plan_of, refused_plan
+from web.plan_rows import Plan, outcome_of_reload, plan_of, refused_plan
 from web.rendering import Outcome, Renderer
 from web.setting_rows import agent_rows, runtime_rows
-from web.webhook_rows import WebhookRow, outcome_of_test, webhook_row
+from web.webhook_rows import WebhookRow, newest_test, outcome_of_test, webhook_row
 
 
 class ConfigReloader(Protocol):
@@ -36,6 +38,8 @@ class Webhooks(Protocol):
     """Who is told of events; `manager.notifications.notifier.Notifier` is one."""
 
     async def views(self) -> list[WebhookView]: ...
+
+    async def deliveries(self, name: str) -> list[DeliveryView]: ...
 
     async def test(self, name: str) -> DeliveryView: ...
 
@@ -63,9 +67,8 @@ class ConfigPages:
 
     async def show(self, request: Request) -> Response:
         """The plan and the config, as they are now."""
-        done = request.query_params.get("reloaded")
-        outcome = None if done is None else Outcome("Reloaded", "The file is in force.", refused=False)
-        return await self._page(outcome)
+        plan = await self._plan()
+        return await self._page(plan, await self._outcome(request.query_params, plan))
 
     async def reload(self, request: Request) -> Response:
         """Take the file over, if it still means what the page has shown."""
@@ -74,20 +77,35 @@ class ConfigPages:
             await self._reloader.apply(actor=ACTOR, seen=seen)
         except ManagerError as error:
             why = "The file is wrong; see below." if isinstance(error, ConfigError) else error.detail
-            return await self._page(Outcome("Not reloaded", why, refused=True), self._frame.status_of(error))
+            return await self._refused("Not reloaded", why, error)
         return RedirectResponse("/config?reloaded", 303, PAGE_HEADERS)
 
     async def test_webhook(self, request: Request) -> Response:
         """Send a webhook a test; the page says whether it arrived."""
         name = (await form(request)).get("webhook", "")
         try:
-            delivery = await self._webhooks.test(name)
+            await self._webhooks.test(name)
         except ManagerError as error:
-            return await self._page(Outcome("No test was sent", error.detail, True), self._frame.status_of(error))
-        return await self._page(outcome_of_test(delivery))
+            return await self._refused("No test was sent", error.detail, error)
+        return RedirectResponse(f"/config?{urlencode({'tested': name})}", 303, PAGE_HEADERS)
 
-    async def _page(self, outcome: Outcome | None, status: int = 200) -> Response:
-        plan = await self._plan()
+    async def _outcome(self, done: QueryParams, plan: Plan) -> Outcome | None:
+        """What was done before this page. The address says only what it was: how it went is asked anew."""
+        if "reloaded" in done:
+            return outcome_of_reload(plan)
+        if "tested" not in done:
+            return None
+        try:
+            delivery = newest_test(await self._webhooks.deliveries(done["tested"]))
+        except ManagerError:
+            return None
+        return None if delivery is None else outcome_of_test(delivery)
+
+    async def _refused(self, title: str, why: str, error: ManagerError) -> Response:
+        outcome = Outcome(title, why, refused=True)
+        return await self._page(await self._plan(), outcome, self._frame.status_of(error))
+
+    async def _page(self, plan: Plan, outcome: Outcome | None, status: int = 200) -> Response:
         webhooks, trouble = await self._webhook_rows()
         running = self._reloader.running
         content = self._renderer.render(

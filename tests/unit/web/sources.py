@@ -110,6 +110,7 @@ class FakeWebhooks:
 
     known: list[WebhookView] = field(default_factory=list)
     tested: list[str] = field(default_factory=list)
+    sent: list[DeliveryView] = field(default_factory=list)
     result: dict[str, Any] = field(default_factory=dict)
     refusal: ManagerError | None = None
 
@@ -122,7 +123,13 @@ class FakeWebhooks:
         if name not in [webhook.name for webhook in self.known]:
             raise UnknownWebhook(f"There is no webhook {name!r} in the config; known: none.")
         self.tested.append(name)
-        return delivery(webhook=name, **self.result)
+        self.sent.insert(0, delivery(**({"webhook": name, "type": "webhook.test", "event_id": None} | self.result)))
+        return self.sent[0]
+
+    async def deliveries(self, name: str) -> list[DeliveryView]:
+        if self.refusal is not None:
+            raise self.refusal
+        return [each for each in self.sent if each.webhook == name]
 
 
 @dataclass

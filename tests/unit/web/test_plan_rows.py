@@ -8,7 +8,7 @@ from manager.settings import RuntimeSettings
 from manager.specs.diff import diff
 from manager.specs.fleet_config import FleetConfig
 from manager.specs.models import AgentConfig
-from web.plan_rows import Plan, plan_of, refused_plan
+from web.plan_rows import Plan, outcome_of_reload, plan_of, refused_plan
 from web.tones import Tone
 
 PATH = Path("/project/agents.config.json")
@@ -48,6 +48,25 @@ def test_what_waits_for_the_manager_is_a_step_of_its_own() -> None:
     steps = plan(config(), config(heartbeat_ttl_seconds=60)).steps
     assert [step.title for step in steps] == ["The fleet's runtime"]
     assert steps[0].tone is Tone.WARN and "manager itself is started anew" in steps[0].consequence
+
+
+def test_what_only_a_restart_of_the_manager_changes_is_nothing_to_reload() -> None:
+    left = plan(config(), config(heartbeat_ttl_seconds=60))
+    assert left.steps and not left.can_reload and left.waiting == ("heartbeatTtlSeconds",)
+    both = plan(config(), config({"id": "late"}, heartbeat_ttl_seconds=60))
+    assert both.can_reload and both.waiting == ("heartbeatTtlSeconds",)
+
+
+def test_a_reload_that_was_taken_says_what_waits() -> None:
+    def told(old: FleetConfig, new: FleetConfig) -> str | None:
+        outcome = outcome_of_reload(plan(old, new))
+        return None if outcome is None else outcome.detail
+
+    assert told(config(), config()) == "The file is in force."
+    waiting = told(config(), config(heartbeat_ttl_seconds=60))
+    assert waiting == "heartbeatTtlSeconds waits for a restart of the manager."
+    assert told(config(), config({"id": "new"})) is None
+    assert outcome_of_reload(refused_plan([ConfigIssue("agents", "1", "an array")])) is None
 
 
 def test_another_order_restarts_nothing() -> None:

@@ -13,9 +13,9 @@ from tests.unit.web.fakes import World
 from tests.unit.web.sources import CONFIG, delivery, webhook
 
 
-def config(*agents: dict[str, Any]) -> FleetConfig:
+def config(*agents: dict[str, Any], **runtime: Any) -> FleetConfig:
     found = tuple(AgentConfig.model_validate(agent) for agent in agents)
-    return FleetConfig(RuntimeSettings(), found, CONFIG, CONFIG.parent)
+    return FleetConfig(RuntimeSettings(**runtime), found, CONFIG, CONFIG.parent)
 
 
 def world(*agents: dict[str, Any], found: FleetConfig | ConfigError | None = None) -> World:
@@ -96,18 +96,46 @@ def test_a_webhook_is_shown_and_sent_a_test() -> None:
     told = world({"id": "planner"})
     told.webhooks.known = [webhook("oncall", last_delivery=delivery())]
     page = text_of(get(told, "/config"))
-    assert "oncall env:ONCALL_URL failed lost of all agents and the manager delivered 1 min ago" in page
+    assert "oncall env:ONCALL_URL failed lost of all agents and the manager failed delivered 1 min ago" in page
     answer = post(told, "/config/webhook-test", {"webhook": "oncall"})
-    assert answer.status_code == 200 and told.webhooks.tested == ["oncall"]
-    assert "The test arrived. oncall answered 204 in 12 ms." in text_of(answer)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/config?tested=oncall")
+    for _ in ("once", "and again"):
+        assert "The test arrived. oncall answered 204 in 12 ms." in text_of(get(told, "/config?tested=oncall"))
+    assert told.webhooks.tested == ["oncall"]
 
 
 def test_a_test_that_does_not_arrive_says_why() -> None:
     deaf = world({"id": "planner"})
-    deaf.webhooks.known = [webhook("oncall")]
-    deaf.webhooks.result = {"state": "given_up", "error": "It answered 500."}
-    answer = post(deaf, "/config/webhook-test", {"webhook": "oncall"})
-    assert "The test did not arrive. oncall: It answered 500." in text_of(answer)
+    deaf.webhooks.known = [webhook("on call")]
+    deaf.webhooks.result = {"state": "given_up", "status": None, "error": "It did not answer."}
+    answer = post(deaf, "/config/webhook-test", {"webhook": "on call"})
+    page = get(deaf, answer.headers["location"])
+    assert "The test did not arrive. on call: It did not answer." in text_of(page)
+
+
+def test_an_address_alone_says_nothing_of_a_test() -> None:
+    quiet = world({"id": "planner"})
+    quiet.webhooks.known = [webhook("oncall")]
+    quiet.webhooks.sent = [delivery()]
+    for name in ("oncall", "gone", "<b>forged"):
+        page = get(quiet, f"/config?tested={name}")
+        assert page.status_code == 200 and 'class="told' not in page.text and "forged" not in page.text
+    quiet.webhooks.refusal = StoreUnavailable("The disk is full; make room.")
+    assert get(quiet, "/config?tested=oncall").status_code == 200
+
+
+def test_what_waits_for_a_restart_of_the_manager_is_no_reload_any_more() -> None:
+    partly = world({"id": "planner"}, found=config({"id": "planner"}, heartbeat_ttl_seconds=60))
+    page = get(partly, "/config?reloaded")
+    assert "Reloaded. heartbeatTtlSeconds waits for a restart of the manager." in text_of(page)
+    assert "What waits for a restart of the manager 1 step" in text_of(page)
+    assert "Reload</button>" not in page.text and "The file is in force" not in page.text
+
+
+def test_a_file_that_was_saved_since_is_not_called_in_force() -> None:
+    newer = world({"id": "planner"}, found=config({"id": "planner"}, {"id": "late"}))
+    page = get(newer, "/config?reloaded").text
+    assert "The file is in force" not in page and "Reload</button>" in page
 
 
 def test_without_webhooks_the_page_says_how_to_have_one() -> None:
