@@ -202,3 +202,30 @@ def test_a_webhook_is_sent_a_test_by_its_button(opened: Opened) -> None:
     page.get_by_role("button", name="Send a test to audit").click()
     expect(page.locator(".told.accepted")).to_have_text("The test arrived. audit answered 204 in 12 ms.")
     assert site.world.webhooks.tested == ["audit"]
+    assert page.url == f"{site.url}/config?tested=audit"
+    page.reload()
+    expect(page.locator(".told.accepted")).to_have_text("The test arrived. audit answered 204 in 12 ms.")
+    assert site.world.webhooks.tested == ["audit"]
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_on_a_phone_no_table_of_the_config_hides_a_part_of_itself(opened: Opened, wrong: bool) -> None:
+    site, page = opened("/config", viewport={"width": 390, "height": 900})
+    if wrong:
+        issue = ConfigIssue("agents[0].definition.modelConfig.temperature", '"hot"', "write a number from 0 to 2")
+        site.world.reloader.found = ConfigError("c", [issue])
+        page.get_by_role("link", name="Look again").click()
+        expect(page.locator(".mistakes")).to_contain_text("write a number from 0 to 2")
+    hidden = "(all) => all.map((each) => each.scrollWidth - each.clientWidth)"
+    assert max(page.locator(".scroll-x").evaluate_all(hidden)) <= 0
+
+
+@pytest.mark.parametrize("width", [390, 700, 1400])
+def test_a_value_of_the_plan_is_not_broken_letter_by_letter(opened: Opened, width: int) -> None:
+    site, page = opened("/config", viewport={"width": width, "height": 900})
+    long = "https://models.example.org/" + "a-long-path/" * 30
+    env = {"MODEL_PROVIDER_ADDRESS": long, "MODEL": "qwen2-instruct"}
+    site.world.reloader.found = config({"id": "planner", "env": env}, {"id": "echo"})
+    page.get_by_role("link", name="Look again").click()
+    value = page.locator(".changes ins", has_text="qwen2-instruct")
+    assert value.bounding_box()["height"] < 40
