@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from manager.errors import BadRequest, ManagerError
 from manager.supervision.fleet import Fleet
-from manager.supervision.states import AgentAction, Strategy
+from manager.supervision.states import AgentAction, AgentState, Strategy
 from manager.supervision.views import AgentView
 from web.agent_actions import MAX_INSTANCES, RECREATE, SCALE, action_label
 from web.pages.frame import ACTOR
@@ -17,6 +17,15 @@ from web.texts import count_text
 
 MAX_REASON_LENGTH = 500
 EVERY_AGENT = "*"
+# After these actions each of those states is what was asked for, or on its way there.
+_ENDING = (AgentAction.STOP, AgentAction.KILL)
+_HELD_UP = (
+    AgentState.STOPPED,
+    AgentState.BACKOFF,
+    AgentState.FAILED,
+    AgentState.UNRESPONSIVE,
+    AgentState.LOST,
+)
 _WORDS = (*(action.value for action in AgentAction), RECREATE, SCALE)
 
 
@@ -64,7 +73,10 @@ class Command:
         if self.instances is not None:
             wanted = count_text(view.instances_wanted, "instance")
             return Outcome(f"{self.label} accepted", f"{wanted} wanted.", refused=False)
-        return Outcome(f"{self.label} accepted", f"The agent is {view.state.value}.", refused=False)
+        title, state = f"{self.label} accepted", f"The agent is {view.state.value}"
+        if view.state_reason and view.state in _HELD_UP and self.action not in _ENDING:
+            return Outcome(title, f"{state}: {view.state_reason}", refused=False, held_up=True)
+        return Outcome(title, f"{state}.", refused=False)
 
 
 async def give_all(command: Command, fleet: Fleet, agent_ids: Iterable[str]) -> Outcome:

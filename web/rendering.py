@@ -22,6 +22,8 @@ class Outcome:
     title: str
     detail: str
     refused: bool
+    held_up: bool = False
+    """Whether it was accepted, and yet something known stands in its way."""
 
 
 @dataclass(frozen=True)

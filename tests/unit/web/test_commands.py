@@ -54,6 +54,29 @@ def test_scale_changes_how_many_are_wanted() -> None:
     assert command.accepted(after) == Outcome("Scale accepted", "3 instances wanted.", refused=False)
 
 
+@pytest.mark.parametrize("word", ["start", "resume", "pause", "restart", "recreate"])
+@pytest.mark.parametrize("state", [AgentState.STOPPED, AgentState.FAILED, AgentState.BACKOFF])
+def test_what_stands_in_the_way_of_an_action_is_told_with_it(word: str, state: AgentState) -> None:
+    outcome = Command.read({"action": word}).accepted(view(state=state, state_reason="it needs the extra 'react'"))
+    assert outcome.held_up and not outcome.refused
+    assert outcome.detail == f"The agent is {state.value}: it needs the extra 'react'"
+    assert 'class="told accepted held-up"' in World().renderer.outcome(outcome)
+
+
+@pytest.mark.parametrize(
+    ("word", "state", "reason"),
+    [
+        ("start", AgentState.STOPPED, None),
+        ("start", AgentState.STARTING, "waits for llm"),
+        ("stop", AgentState.STOPPED, "it needs the extra 'react'"),
+        ("kill", AgentState.FAILED, "crash loop"),
+    ],
+)
+def test_nothing_stands_in_the_way_of_what_comes_about(word: str, state: AgentState, reason: str | None) -> None:
+    outcome = Command.read({"action": word}).accepted(view(state=state, state_reason=reason))
+    assert outcome == Outcome(f"{word.capitalize()} accepted", f"The agent is {state.value}.", refused=False)
+
+
 def test_a_selection_is_told_together_and_an_agent_named_twice_once() -> None:
     world = World(view("a"), view("b"), view("c"))
     outcome = all_of(world, "pause", "a", "b", "a", reason="lunch")
