@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from manager.clock import Clock
-from manager.errors import ManagerError
+from manager.errors import ManagerError, UnknownAgent
 from manager.event_filter import EVERYTHING, EventFilter
 from manager.events import EventKind
 from manager.store.history import EventPage
@@ -96,9 +96,20 @@ class EventPages:
 
     async def _find(self, params: QueryParams) -> EventPage:
         asked = self._read_filter(given(params, _FILTERS), self._clock.now())
-        return await self._history.page(
+        found = await self._history.page(
             asked, limit=PAGE_SIZE, before=id_of(params, "before"), after=id_of(params, "after")
         )
+        if asked.agent_id is not None and not found.events:
+            await self._check_known(asked.agent_id)
+        return found
+
+    async def _check_known(self, agent_id: str) -> None:
+        """An agent that is gone is known as long as the history tells of it. Raises `UnknownAgent`."""
+        try:
+            self._fleet.agent(agent_id)
+        except UnknownAgent:
+            if not (await self._history.page(EventFilter(agent_id=agent_id), limit=1)).events:
+                raise
 
     def _page(self, params: QueryParams, found: EventPage | None, outcome: Outcome | None) -> Markup:
         return self._renderer.render(

@@ -97,3 +97,18 @@ def test_what_an_event_says_is_text_and_not_markup() -> None:
     made.happen("<script>alert(1)</script>", note="<img src=x>")
     page = get(made, "/events").text
     assert "<script>alert" not in page and "<img src=x" not in page
+
+
+def test_an_agent_that_is_none_is_told_as_such() -> None:
+    page = get(world(3), "/events?agent=nope")
+    assert page.status_code == 404 and "Not filtered. There is no agent" in text_of(page)
+    assert "Nothing has happened" not in page.text
+    assert get(world(3), "/ui/events?agent=nope", headers=HTMX).status_code == 404
+
+
+def test_an_agent_that_is_gone_is_known_by_its_past() -> None:
+    made = world()
+    made.happen("gone was here.", "gone")
+    assert "gone was here." in get(made, "/events?agent=gone").text
+    page = get(made, "/events?agent=gone&text=else")
+    assert page.status_code == 200 and "Nothing has happened yet that fits." in page.text
