@@ -99,7 +99,7 @@ from manager.telemetry.traffic import Traffic
 from manager.version import __version__
 from web.live import LiveFleet
 from web.rendering import Renderer
-from web.routes import WebDeps, routes
+from web.routes import WebDeps, exception_handlers, routes
 from web.session import COOKIE_NAME, Session
 
 
@@ -340,7 +340,8 @@ async def open_manager(
         )
         pages = routes(web)
         api = routes_of(operations, [guard])
-        starlette = Starlette(routes=[*api, *pages], exception_handlers=problems.handlers())
+        handlers = exception_handlers(web, problems.handlers())
+        starlette = Starlette(routes=[*api, *pages], exception_handlers=handlers)
         starlette.router.redirect_slashes = False
         shortcut = Shortcut(starlette, next(route for route in api if route.endpoint is execute))
         guarded = HostGuard(shortcut, bound_host=bound_host, problems=problems, also=runtime.allowed_hosts)

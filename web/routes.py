@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute, Mount
+from starlette.types import ExceptionHandler, HTTPExceptionHandler
 
 from manager.clock import Clock
 from manager.errors import ManagerError
@@ -22,6 +25,7 @@ from web.pages.fleet import FleetPages
 from web.pages.frame import Frame
 from web.pages.logs import LogPages, LogReader
 from web.pages.metrics import MetricsPages, SeriesReader
+from web.pages.missing import MissingPage
 from web.pages.session import SessionPages
 from web.rendering import Renderer
 from web.session import Session
@@ -52,7 +56,7 @@ class WebDeps:
 
 def routes(deps: WebDeps) -> list[BaseRoute]:
     """The routes of the dashboard, to be mounted at the root."""
-    frame = Frame(deps.session, deps.live, deps.renderer, deps.clock, deps.status_of)
+    frame = _frame(deps)
     return [
         *FleetPages(frame, deps.fleet, deps.live, deps.renderer, deps.clock).routes(),
         *SessionPages(frame, deps.session, deps.renderer).routes(),
@@ -73,3 +77,15 @@ def routes(deps: WebDeps) -> list[BaseRoute]:
         *AboutPages(frame, deps.read_self, deps.renderer, deps.clock).routes(),
         Mount("/static", AssetFiles(directory=STATIC_DIRECTORY), middleware=[Middleware(GZipMiddleware)]),
     ]
+
+
+def exception_handlers(
+    deps: WebDeps, api: Mapping[type[Exception], ExceptionHandler]
+) -> dict[type[Exception], ExceptionHandler]:
+    """The API's own, but for a browser that asks for a page where there is none."""
+    otherwise = cast(HTTPExceptionHandler, api[HTTPException])
+    return {**api, HTTPException: MissingPage(_frame(deps), deps.renderer, otherwise).answer}
+
+
+def _frame(deps: WebDeps) -> Frame:
+    return Frame(deps.session, deps.live, deps.renderer, deps.clock, deps.status_of)

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from manager.api.event_query import read_filter
+from manager.api.problem import Problems
 from manager.errors import ManagerError, StateConflict, StoreUnavailable, UnknownAgent, UnknownWebhook
 from manager.event_filter import EVERYTHING, EventFilter
 from manager.events import Event, EventBus, EventKind
@@ -26,7 +28,7 @@ from manager.telemetry.traffic import Recent
 from tests.unit.web.sources import NOW, FakeIntrospection, FakeLogs, FakeReloader, FakeWebhooks, self_report
 from web.live import LiveFleet
 from web.rendering import Renderer
-from web.routes import WebDeps, routes
+from web.routes import WebDeps, exception_handlers, routes
 from web.session import Session
 
 _ORDER = [*AgentAction]
@@ -266,7 +268,9 @@ class World:
         return self.report
 
     def app(self, *more: BaseRoute) -> Starlette:
-        return Starlette(routes=[*more, *routes(self.deps())])
+        deps = self.deps()
+        handlers = exception_handlers(deps, Problems(Path("manager.log")).handlers())
+        return Starlette(routes=[*more, *routes(deps)], exception_handlers=handlers)
 
     def client(self, **options: Any) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(app=self.app())
