@@ -23,11 +23,15 @@ Text = Callable[[float], str]
 
 @dataclass(frozen=True)
 class Line:
-    """One figure's course: path data in a box as wide as its chart by `HEIGHT`; a gap where nothing is known."""
+    """One figure's course: path data in a box as wide as its chart by `HEIGHT`; a gap where nothing is known.
+
+    `dots` are the points that stand alone.
+    """
 
     name: str
     label: str
     path: str
+    dots: str
     area: str
     newest: str
 
@@ -68,7 +72,7 @@ class Chart:
     @property
     def is_empty(self) -> bool:
         """Whether nothing at all is known."""
-        return not any(line.path for line in self.lines)
+        return not any(line.path or line.dots for line in self.lines)
 
     @property
     def summary(self) -> str:
@@ -126,27 +130,29 @@ def _mark(share: float, top: float, text: Text) -> Mark:
 def _line(name: str, label: str, course: Sequence[float | None], room: int, top: float, text: Text) -> Line:
     first = room - len(course)
     runs = [*_runs(course, first, top)]
+    courses = [run for run in runs if len(run) > 1]
     newest = next((value for value in reversed(course) if value is not None), None)
     return Line(
         name=name,
         label=label,
-        path="".join("M" + "L".join(f"{x} {y:.1f}" for x, y in run) for run in runs),
+        path="".join("M" + "L".join(f"{x} {y:.1f}" for x, y in run) for run in courses),
+        dots="".join(f"M{x} {y:.1f}h0" for [(x, y), *rest] in runs if not rest),
         area="".join(
             f"M{run[0][0]} {HEIGHT}L" + "L".join(f"{x} {y:.1f}" for x, y in run) + f"L{run[-1][0]} {HEIGHT}Z"
-            for run in runs
+            for run in courses
         ),
         newest=text(newest) if newest is not None else "unknown",
     )
 
 
 def _runs(course: Sequence[float | None], first: int, top: float) -> Iterator[list[tuple[int, float]]]:
-    """The points without a gap between them; one that stands alone is widened to be seen."""
+    """The points without a gap between them."""
     run: list[tuple[int, float]] = []
     for x, value in enumerate([*course, None], first):
         if value is not None:
             run.append((x, HEIGHT * (1 - value / top)))
         elif run:
-            yield run if len(run) > 1 else [(x - 2, run[0][1]), (x - 1, run[0][1])]
+            yield run
             run = []
 
 

@@ -23,8 +23,14 @@ def test_the_newest_point_is_at_the_right_edge_and_the_axis_ends_at_a_round_numb
     assert [(mark.y, mark.text) for mark in drawn.marks] == [(100, "0"), (50, "2 L"), (0, "4 L")]
 
 
-def test_what_is_not_known_is_a_gap_and_a_lonely_point_can_be_seen() -> None:
-    assert of(1, None, 1, 1).lines[0].path == "M25 0.0L26 0.0M28 0.0L29 0.0"
+def test_what_is_not_known_is_a_gap_and_a_lonely_point_is_a_dot() -> None:
+    line = of(1, None, 1, 1).lines[0]
+    assert (line.path, line.dots) == ("M28 0.0L29 0.0", "M26 0.0h0")
+    assert line.area == "M28 100L28 0.0L29 0.0L29 100Z"
+
+
+def test_a_chart_of_a_single_point_is_not_empty() -> None:
+    assert not of(1).is_empty and of(1).lines[0].dots == "M29 0.0h0"
 
 
 def test_the_area_under_a_line_ends_on_the_axis() -> None:
