@@ -22,6 +22,7 @@ SORTED_BY = ("state", "heartbeat", "pid", "restarts", "work", "latency", "errors
 
 _WELL = (AgentState.RUNNING, AgentState.PAUSED)
 _URGENCY = [Tone.BAD, Tone.WARN, Tone.BUSY, Tone.IDLE, Tone.GOOD]
+_ATTENTION = {Tone.BAD: 0, Tone.WARN: 1}
 _CIRCUITS = {CircuitState.OPEN: "does not answer", CircuitState.HALF_OPEN: "does not answer, being tried"}
 _SETTLED = {
     AgentState.RUNNING: DesiredState.RUNNING,
@@ -138,9 +139,10 @@ def agent_row(view: AgentView, now: datetime, figures: Figures = NO_FIGURES) -> 
 
 
 def fleet_summary(views: Sequence[AgentView]) -> FleetSummary:
-    """`6 agents: 5 running, 1 failed`, the states in the order of their lifecycle."""
+    """`6 agents: 1 failed, 5 running`: what wants attention first, for where there is no room for all of it."""
     counts = Counter(view.state for view in views)
-    parts = [f"{counts[state]} {state.value}" for state in states_in_order() if counts[state]]
+    states = sorted(states_in_order(), key=lambda state: _ATTENTION.get(STATE_TONES[state], len(_ATTENTION)))
+    parts = [f"{counts[state]} {state.value}" for state in states if counts[state]]
     tones = {trouble_of(view) or STATE_TONES[view.state] for view in views}
     return FleetSummary(
         text=f"{count_text(len(views), 'agent')}: {', '.join(parts)}" if views else "No agents",

@@ -36,7 +36,7 @@ def test_a_new_tab_is_sent_everything_and_the_time_first() -> None:
         assert (
             'hx-target="#fleet"' in message and 'hx-target="#summary"' in message and 'hx-target="#events"' in message
         )
-        assert "2 agents: 1 running, 1 failed" in message
+        assert "2 agents: 1 failed, 1 running" in message
         assert "<title>(1!) agent-manager</title>" in message
         assert 'id="agent-planner"' in message and 'id="agent-echo"' in message
 

@@ -36,7 +36,7 @@ def test_the_page_shows_every_agent_and_the_summary() -> None:
     world = World(view("planner", name="PlannerAgent"), view("echo", AgentState.FAILED, state_reason="No module x."))
     page = ask(world, lambda client: client.get("/"))
     assert page.status_code == 200
-    for text in ("PlannerAgent", "No module x.", "2 agents: 1 running, 1 failed", "<title>(1!) agent-manager</title>"):
+    for text in ("PlannerAgent", "No module x.", "2 agents: 1 failed, 1 running", "<title>(1!) agent-manager</title>"):
         assert text in page.text
 
 

@@ -145,7 +145,7 @@ def test_what_is_wanted_is_told_only_where_the_agent_rests_in_another_state(
 def test_the_summary_counts_the_states_with_running_first() -> None:
     views = [view(f"a{index}") for index in range(5)] + [view("b", AgentState.FAILED)]
     summary = fleet_summary(views)
-    assert (summary.text, summary.tone, summary.troubled) == ("6 agents: 5 running, 1 failed", Tone.BAD, 1)
+    assert (summary.text, summary.tone, summary.troubled) == ("6 agents: 1 failed, 5 running", Tone.BAD, 1)
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,13 @@ def test_the_summary_counts_the_states_with_running_first() -> None:
         ([], "No agents", Tone.IDLE),
         ([AgentState.RUNNING], "1 agent: 1 running", Tone.GOOD),
         ([AgentState.RUNNING, AgentState.STARTING], "2 agents: 1 running, 1 starting", Tone.BUSY),
-        ([AgentState.RUNNING, AgentState.BACKOFF], "2 agents: 1 running, 1 backoff", Tone.WARN),
-        ([AgentState.STOPPED, AgentState.LOST], "2 agents: 1 stopped, 1 lost", Tone.BAD),
+        ([AgentState.RUNNING, AgentState.BACKOFF], "2 agents: 1 backoff, 1 running", Tone.WARN),
+        (
+            [AgentState.RUNNING, AgentState.BACKOFF, AgentState.FAILED],
+            "3 agents: 1 failed, 1 backoff, 1 running",
+            Tone.BAD,
+        ),
+        ([AgentState.STOPPED, AgentState.LOST], "2 agents: 1 lost, 1 stopped", Tone.BAD),
         ([AgentState.STOPPED], "1 agent: 1 stopped", Tone.IDLE),
     ],
 )
