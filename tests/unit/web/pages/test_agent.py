@@ -6,6 +6,7 @@ from agent_service.contract import DefinitionSummary, ThreadEntry, ThreadPage
 from manager.errors import NotReady, StateConflict
 from manager.specs.models import AgentConfig
 from manager.supervision.states import AgentState
+from manager.supervision.views import LastExit
 from tests.unit.web.asking import HTMX, get, text_of
 from tests.unit.web.fakes import NOW, World, instance, view
 
@@ -70,6 +71,24 @@ def test_a_drain_a_reason_and_the_next_start_are_told() -> None:
     assert "No module x." in get(World(failed), "/ui/agents/planner/overview").text
     draining = view(state=AgentState.STOPPING, in_flight=3, drain_deadline=NOW)
     assert "draining: 3 left" in text_of(get(World(draining), "/ui/agents/planner/overview"))
+
+
+@pytest.mark.parametrize(
+    ("state_reason", "times"), [("It fell.", 1), ("gave up: It fell (3 times)", 1), ("Install stripe.", 2), (None, 1)]
+)
+def test_how_it_ended_is_told_once(state_reason: str | None, times: int) -> None:
+    last = LastExit(code=1, signal=None, reason="It fell.", at=NOW)
+    failed = view(state=AgentState.FAILED, state_reason=state_reason, last_exit=last)
+    told = text_of(get(World(failed), "/ui/agents/planner/overview"))
+    assert told.count("It fell") + told.count("Install stripe") == times
+    assert "exit 1 0 s ago" in told
+
+
+def test_how_many_of_those_done_have_failed_is_told_beside_them() -> None:
+    some = view(tasks_total=2, tasks_failed=2)
+    assert "Done 2 (2 failed) Heartbeat" in text_of(get(World(some), "/ui/agents/planner/overview"))
+    assert "2 (2 failed)" in text_of(get(World(some), "/metrics-overview"))
+    assert "Done 3 Heartbeat" in text_of(get(World(view(tasks_total=3)), "/ui/agents/planner/overview"))
 
 
 def test_the_charts_are_a_fragment_with_their_tables() -> None:
