@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from manager.clock import SystemClock
 from manager.errors import StateConflict
 from manager.supervision.states import AgentAction, AgentState
+from manager.supervision.views import LastExit
 from manager.telemetry.traffic import Recent
 from tests.browser.axe import axe
 from tests.browser.conftest import Watch
@@ -328,3 +331,25 @@ def test_two_hundred_agents_stay_smooth(serve: Serve, visit: Visit) -> None:
     assert each_update < 0.2, f"An update of 40 rows takes {each_update * 1000:.0f} ms of the page's thread."
     page.get_by_label("Filter agents").fill("agent-19")
     assert len(order(page)) == 10
+
+
+@pytest.mark.parametrize("width", [1280, 1400, 1700])
+def test_the_last_exit_and_its_age_are_read_whole(serve: Serve, visit: Visit, width: int) -> None:
+    fell = LastExit(code=78, signal=None, reason="It fell.", at=SystemClock().now() - timedelta(hours=23, minutes=59))
+    page = visit(serve(view(restarts=1, last_exit=fell)), viewport={"width": width, "height": 900})
+    told = page.locator("#agent-planner .c-restarts small")
+    expect(told).to_contain_text("exit 78")
+    assert told.evaluate("(small) => small.scrollWidth - small.clientWidth") <= 0
+
+
+def test_between_phone_and_desk_the_sorting_says_what_it_is(serve: Serve, visit: Visit) -> None:
+    page = visit(serve(view()), viewport={"width": 1024, "height": 900})
+    assert "Sort by" in page.locator(".columns").evaluate("(strip) => getComputedStyle(strip, '::before').content")
+
+
+def test_a_long_summary_leaves_every_place_of_the_navigation_in_sight(serve: Serve, visit: Visit) -> None:
+    site = serve(*STATES)
+    page = visit(site, go=False, viewport={"width": 1024, "height": 900})
+    page.goto(f"{site.url}/events")
+    expect(page.locator("#summary")).to_contain_text("9 agents: 1 failed")
+    assert page.locator(".places").evaluate("(places) => places.scrollWidth - places.clientWidth") <= 0
