@@ -85,7 +85,7 @@ def test_one_that_cannot_be_replaced_stays_and_is_no_silent_one(supervising: Run
 def test_one_that_does_not_answer_either_is_ended_as_any_other(
     supervising: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(liveness, "request_stacks", lambda _identity: None)
+    monkeypatch.setattr(liveness, "request_stacks", lambda *_: None)
 
     async def scenario(world: Supervising) -> None:
         world.leave_behind(RECORD)
