@@ -230,6 +230,19 @@ def test_the_menu_gives_the_keyboard_back_where_it_was_opened(serve: Serve, visi
     expect(opener).to_be_focused()
 
 
+@pytest.mark.parametrize("height", [450, 600])
+def test_a_menu_that_grows_stays_within_reach(serve: Serve, visit: Visit, height: int) -> None:
+    page = connected(visit(serve(*(view(f"a-{n}") for n in range(9))), viewport={"width": 1440, "height": height}))
+    opener = page.get_by_role("link", name="More for a-8")
+    # At the lower edge of the window, as far as rows go.
+    opener.evaluate("opener => opener.scrollIntoView({block: 'end'})")
+    opener.click()
+    page.locator("#menu summary").click()
+    kill = page.locator("#menu").get_by_role("button", name="Kill now")
+    kill.scroll_into_view_if_needed()
+    expect(kill).to_be_in_viewport(ratio=1)
+
+
 def test_a_refusal_of_the_menu_is_told_in_the_row(serve: Serve, visit: Visit, watch: Watch) -> None:
     watch.allow("409")
     site = serve(view("planner"))

@@ -218,10 +218,20 @@ menu.addEventListener("toggle", (event) => {
 function place(opener) {
   const { offsetWidth: width, offsetHeight: height } = menu;
   const below = opener.bottom + 4 + height <= innerHeight || opener.top < height;
-  const top = below ? opener.bottom + 4 : opener.top - height - 4;
-  menu.style.left = `${Math.max(8, Math.min(opener.right - width, innerWidth - width - 8))}px`;
-  menu.style.top = `${Math.max(8, Math.min(top, innerHeight - height - 8))}px`;
+  put(opener.right - width, below ? opener.bottom + 4 : opener.top - height - 4);
 }
+
+function put(left, top) {
+  menu.style.left = `${inside(left, innerWidth - menu.offsetWidth)}px`;
+  menu.style.top = `${inside(top, innerHeight - menu.offsetHeight)}px`;
+}
+
+function inside(at, room) {
+  return Math.max(8, Math.min(at, room - 8));
+}
+
+// A question that is opened in it, or an answer, makes it taller.
+new ResizeObserver(() => put(menu.offsetLeft, menu.offsetTop)).observe(menu);
 
 // What the server sends
 
