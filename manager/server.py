@@ -18,12 +18,11 @@ from manager.events import Event, EventKind
 from manager.settings import Secrets
 from manager.specs.fleet_config import FleetConfig
 from manager.store.lock import StateDirectoryLock
-from manager.supervision.states import AgentState, DesiredState
+from manager.supervision.states import DOWN, AgentState, DesiredState
 from manager.supervision.views import AgentView
 from manager.telemetry.manager_log import configure_logging
 
 _PROGRESS_SECONDS = 0.5
-_DOWN = frozenset({AgentState.STOPPED, AgentState.FAILED})
 _SETTLED = frozenset({AgentState.RUNNING, AgentState.PAUSED, AgentState.FAILED, AgentState.STOPPED})
 
 
@@ -157,7 +156,7 @@ def _waits_in_vain(view: AgentView, views: Mapping[str, AgentView]) -> bool:
     """Whether an agent that starts depends on one that will not come up by itself."""
     needed = [views[agent_id] for agent_id in view.depends_on if agent_id in views]
     return view.state is AgentState.STARTING and any(
-        each.state in _DOWN or _waits_in_vain(each, views) for each in needed
+        each.state in DOWN or _waits_in_vain(each, views) for each in needed
     )
 
 

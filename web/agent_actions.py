@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from agent_service.plurals import count_text
 from manager.supervision.states import AgentAction, AgentState, DesiredState
 from manager.supervision.views import AgentView
-from web.texts import count_text
 
 RECREATE = "recreate"
 """The word of a button, not of the API: a restart with the strategy `recreate`."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from agent_service.plurals import count_text
 from manager.errors import BadRequest, ManagerError
 from manager.supervision.fleet import Fleet
 from manager.supervision.states import AgentAction, AgentState, Strategy
@@ -13,7 +14,6 @@ from manager.supervision.views import AgentView
 from web.agent_actions import MAX_INSTANCES, RECREATE, SCALE, action_label
 from web.pages.frame import ACTOR
 from web.rendering import Outcome
-from web.texts import count_text
 
 MAX_REASON_LENGTH = 500
 EVERY_AGENT = "*"

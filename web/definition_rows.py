@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agent_service.contract import DefinitionSummary, ThreadPage, ToolServerHealth
-from web.texts import count_text, milliseconds_text
+from agent_service.plurals import count_text
+from web.texts import milliseconds_text
 from web.ticks import Tick, age
 from web.tones import Tone
 

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from agent_service.plurals import count_text
 from manager.supervision.views import AgentView
 from web.figures import Figures
-from web.texts import bytes_text, count_text, percent_text, rate_text, share_text
+from web.texts import bytes_text, percent_text, rate_text, share_text
 from web.tones import STATE_TONES, Tone
 from web.view_models import states_in_order, trouble_of
 

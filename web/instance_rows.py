@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from agent_service.plurals import count_text
 from manager.supervision.states import AgentState, DesiredState
 from manager.supervision.views import AgentView, InstanceView
-from web.texts import bytes_text, count_text, percent_text
+from web.texts import bytes_text, percent_text
 from web.ticks import Tick, age_or_none, left_or_none
 from web.tones import Tone
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from agent_service.plurals import count_text
 from manager.errors import ConfigIssue
 from manager.specs.diff import AgentChange, ConfigDiff, Effect, FieldChange
 from web.rendering import Outcome
 from web.setting_rows import ValueText, value_text
-from web.texts import count_text
 from web.tones import Tone
 
 

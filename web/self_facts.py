@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from agent_service.plurals import count_text
 from manager.telemetry.self_report import SelfReport, StorageReport
-from web.texts import GIB, age_text, bytes_text, count_text, milliseconds_text, percent_text, rate_text
+from web.texts import GIB, age_text, bytes_text, milliseconds_text, percent_text, rate_text
 from web.tones import Tone
 
 _LATE_LOOP_MS = 250

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from math import ceil
 
-from agent_service.plurals import count_text as count_text
-
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR

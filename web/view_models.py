@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from agent_service.plurals import count_text
 from manager.registry.circuit import CircuitState
 from manager.supervision.states import AgentState, DesiredState
 from manager.supervision.views import AgentView, LastExit
 from web.agent_actions import Button, row_buttons
 from web.figures import NO_FIGURES, Figures
 from web.instance_rows import Instances, instances_of
-from web.texts import bytes_text, count_text, percent_text
+from web.texts import bytes_text, percent_text
 from web.ticks import Tick, age, age_or_none, left_or_none
 from web.tones import STATE_TONES, Tone
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from agent_service.plurals import count_text
 from manager.notifications.message import TEST_TYPE
 from manager.notifications.views import DeliveryView, WebhookView
 from web.rendering import Outcome
-from web.texts import count_text
 from web.ticks import Tick, age_or_none, left_or_none
 from web.tones import Tone
 

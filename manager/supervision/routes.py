@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from manager.registry.routing import Admission, Route, RoutePolicy
 from manager.settings import AgentSettings
-from manager.supervision.states import AgentState, DesiredState
+from manager.supervision.states import DOWN, AgentState, DesiredState
 
-_DOWN = frozenset({AgentState.STOPPED, AgentState.FAILED})
 # A paused agent that is wanted running is about to be resumed.
 _ON_ITS_WAY = frozenset({AgentState.STARTING, AgentState.BACKOFF, AgentState.STOPPING, AgentState.PAUSED})
 
@@ -18,7 +17,7 @@ def admission_of(state: AgentState, desired: DesiredState, *, closing: str | Non
     """Desired state comes first: what a person has paused takes nothing more, even before the adapter knows."""
     if closing is not None:
         return Admission.REFUSED
-    if state in _DOWN:
+    if state in DOWN:
         return Admission.DOWN
     if desired is not DesiredState.RUNNING:
         return Admission.REFUSED

@@ -9,10 +9,8 @@ import structlog
 
 from manager.events import EventKind
 from manager.registry.route import Route
-from manager.supervision.states import TRANSITIONS, AgentState
+from manager.supervision.states import DOWN, TRANSITIONS, AgentState
 from manager.supervision.tools import Tools
-
-_DOWN = frozenset({AgentState.STOPPED, AgentState.FAILED})
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +32,7 @@ class StateKeeper:
             return False
         previous, self.state, self.reason = self.state, state, reason
         # One that a person has stopped has no reason: whoever did that knows.
-        ended = f"{state.in_words}: {reason.rstrip('.')}" if state in _DOWN and reason else None
+        ended = f"{state.in_words}: {reason.rstrip('.')}" if state in DOWN and reason else None
         self._tools.dependencies.note(self._agent_id, is_up=state is AgentState.RUNNING, ended=ended)
         self.publish_route()
         if state is not previous:

@@ -67,6 +67,9 @@ class AgentAction(StrEnum):
 _S = AgentState
 _A = AgentAction
 
+DOWN = frozenset({_S.STOPPED, _S.FAILED})
+"""No process, and none to come until a person asks for one."""
+
 TRANSITIONS: dict[AgentState, frozenset[AgentState]] = {
     # A manager that begins may find any of these.
     _S.STOPPED: frozenset({_S.STARTING, _S.FAILED, _S.RUNNING, _S.PAUSED, _S.STOPPING, _S.BACKOFF, _S.UNRESPONSIVE}),

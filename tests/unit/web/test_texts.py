@@ -5,7 +5,6 @@ import pytest
 from web.texts import (
     age_text,
     bytes_text,
-    count_text,
     left_text,
     milliseconds_text,
     percent_text,
@@ -59,10 +58,6 @@ def test_memory_is_told_in_mib_and_from_one_gib_on_in_gib(size: int, text: str) 
 @pytest.mark.parametrize(("value", "text"), [(0.04, "0.0 %"), (3.25, "3.2 %"), (10, "10 %"), (187.6, "188 %")])
 def test_cpu_has_a_decimal_only_where_it_matters(value: float, text: str) -> None:
     assert percent_text(value) == text
-
-
-def test_a_single_thing_is_not_a_plural() -> None:
-    assert [count_text(count, "agent") for count in (0, 1, 2)] == ["0 agents", "1 agent", "2 agents"]
 
 
 @pytest.mark.parametrize(

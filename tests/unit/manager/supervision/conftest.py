@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from structlog.testing import capture_logs
 
 from manager.specs.models import AgentConfig
 from manager.store.store import DesiredRecord, InstanceRecord
@@ -14,9 +13,9 @@ from manager.supervision import adoption
 from manager.supervision.agent_supervisor import AgentSupervisor
 from manager.supervision.states import AgentState
 from manager.supervision.supervisor import Supervisor
-from tests.unit.manager.fakes.clock import START, FakeClock, run, until
+from tests.unit.manager.fakes.clock import START, FakeClock, until
 from tests.unit.manager.fakes.world import World, agent
-from tests.unit.manager.supervision.supervised import UNFORESEEN
+from tests.unit.manager.supervision.supervised import run_as_foreseen
 
 URL = "http://127.0.0.1:8100"
 RECORD = InstanceRecord("i-old", "echo", 4242, "12345", "boot", START.isoformat(), URL, 17, 3)
@@ -76,9 +75,7 @@ def supervising(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             finally:
                 await asyncio.wait_for(world.supervisor.close(), 10)
 
-        with capture_logs() as logs:
-            run(main(), clock)
-        assert [entry for entry in logs if entry["event"] in UNFORESEEN] == []
+        run_as_foreseen(main(), clock)
 
     return with_supervisor
 

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from structlog.testing import capture_logs
-
 from manager.events import Event
 from manager.specs.models import AgentConfig
 from manager.supervision.agent_supervisor import AgentSupervisor
@@ -18,9 +16,9 @@ from manager.supervision.states import AgentAction, AgentState, DesiredState
 from manager.supervision.supervisor import Supervisor
 from manager.supervision.view_builder import ViewBuilder
 from manager.supervision.views import AgentView
-from tests.unit.manager.fakes.clock import FakeClock, run, until
+from tests.unit.manager.fakes.clock import FakeClock, until
 from tests.unit.manager.fakes.world import World, agent
-from tests.unit.manager.supervision.supervised import UNFORESEEN
+from tests.unit.manager.supervision.supervised import run_as_foreseen
 
 S, A, D = AgentState, AgentAction, DesiredState
 
@@ -78,6 +76,4 @@ def fleetwide(scenario: Callable[[Fleetwide], Awaitable[None]], *agents: AgentCo
         finally:
             await asyncio.wait_for(world.supervisor.close(), 10)
 
-    with capture_logs() as logs:
-        run(main(), clock)
-    assert [entry for entry in logs if entry["event"] in UNFORESEEN] == []
+    run_as_foreseen(main(), clock)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from structlog.testing import capture_logs
@@ -75,6 +75,13 @@ UNFORESEEN = frozenset(
 )
 
 
+def run_as_foreseen(main: Coroutine[Any, Any, None], clock: FakeClock, foreseen: frozenset[str] = frozenset()) -> None:
+    """To its end; nothing unforeseen may be logged meanwhile."""
+    with capture_logs() as logs:
+        run(main, clock)
+    assert [entry for entry in logs if entry["event"] in UNFORESEEN - foreseen] == []
+
+
 def supervise(
     scenario: Callable[[Supervised], Awaitable[None]],
     *,
@@ -98,6 +105,4 @@ def supervise(
             task.cancel()
             await asyncio.wait({task})
 
-    with capture_logs() as logs:
-        run(main(), clock)
-    assert [entry for entry in logs if entry["event"] in UNFORESEEN - foreseen] == []
+    run_as_foreseen(main(), clock, foreseen)
