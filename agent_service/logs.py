@@ -1,7 +1,8 @@
 """The log: structlog JSON lines on stdout, whoever writes them, and how /logs reads them back.
 
 Started by the manager, stdout and stderr are the agent's log file already. Alone with a log file, both are copied into
-it, so that prints and tracebacks land there as well. Alone without one, the newest lines are kept in memory.
+it, so that prints and tracebacks land there as well. Alone without one, the newest lines are kept in memory. Secrets
+are taken out of whatever Python code prints, too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -23,6 +24,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from agent_service.contract import rfc3339
 from agent_service.lifecycle import utc_now
 from agent_service.log_files import LogLimits
+from agent_service.log_output import RedactedOutput
 from agent_service.log_redaction import Redaction
 from agent_service.log_rotation import Rotation, RotationThread, descriptors_of
 from agent_service.log_tail import tail_log
@@ -51,16 +53,19 @@ def configure_logging(
     none. `copy`: stdout is not that file, so it gets a copy. `limits`: when the file is rotated. Raises OSError when it
     cannot be opened.
     """
-    _make_output_prompt()
     read_log: LogReader
     handlers: list[logging.Handler]
     descriptors: list[int] = []
+    copies: list[BinaryIO] = []
     if log_file is None:
         memory = MemoryLog(REMEMBERED_LINES)
         handlers, read_log = [memory], memory.read
     else:
         handlers, read_log = [], file_reader(log_file)
-        descriptors = _copy_output(log_file) if copy else descriptors_of(log_file, (1, 2))
+        if copy:
+            copies.append(log_file.open("ab"))
+        descriptors = [copies[0].fileno()] if copy else descriptors_of(log_file, (1, 2))
+    _redact_output(Redaction(secrets), copies)
     _install([logging.StreamHandler(sys.stdout), *handlers], processors(agent_id, instance_id, secrets))
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
@@ -124,40 +129,19 @@ class MemoryLog(logging.Handler):
         return list(self._lines)[-lines:]
 
 
-class Tee(io.TextIOBase):
-    """A text stream whose writes go to a file as well."""
-
-    def __init__(self, stream: TextIO, copy: TextIO) -> None:
-        self._stream = stream
-        self._copy = copy
-
-    def write(self, text: str) -> int:
-        self._copy.write(text)
-        return self._stream.write(text)
-
-    def flush(self) -> None:
-        self._copy.flush()
-        self._stream.flush()
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
-
-    def isatty(self) -> bool:
-        return self._stream.isatty()
+def _redact_output(redaction: Redaction, copies: Sequence[BinaryIO]) -> None:
+    # What they were before may be redacted already: by the fork server that this process comes from.
+    if sys.__stdout__ is not None:
+        sys.stdout = _redacted(sys.__stdout__, redaction, copies)
+    if sys.__stderr__ is not None:
+        sys.stderr = _redacted(sys.__stderr__, redaction, copies)
 
 
-def _copy_output(log_file: Path) -> list[int]:
-    """From now on all that is printed goes into the file as well; its descriptors."""
-    file = log_file.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
-    sys.stdout, sys.stderr = Tee(sys.stdout, file), Tee(sys.stderr, file)
-    return [file.fileno()]
-
-
-def _make_output_prompt() -> None:
+def _redacted(stream: TextIO, redaction: Redaction, copies: Sequence[BinaryIO]) -> TextIO:
     """Whole lines at once, never an encoding error: an agent's print shows while the agent still runs."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    stream.flush()
+    output = RedactedOutput(redaction, (stream.buffer, *copies))
+    return io.TextIOWrapper(output, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 def _install(handlers: Sequence[logging.Handler], chain: list[Processor]) -> None:

@@ -50,7 +50,7 @@ class AccessLog:
         self._file = _File(directory / FILE_NAME)
         # As they stand in JSON.
         self._redaction = Redaction(to_json(secret)[1:-1].decode() for secret in redact)
-        self._lines: list[str] = []
+        self._lines: list[bytes] = []
         self._lost = 0
         self._has_lines = asyncio.Event()
 
@@ -59,7 +59,7 @@ class AccessLog:
         if len(self._lines) >= MAX_WAITING:
             self._lost += 1
             return
-        self._lines.append(self._redaction.text(to_json(entry).decode()))
+        self._lines.append(to_json(entry))
         self._has_lines.set()
 
     async def run(self) -> None:
@@ -67,9 +67,9 @@ class AccessLog:
         while True:
             await self._has_lines.wait()
             await asyncio.sleep(GATHERING_SECONDS)
-            batch = self._take()
+            lines = self._take()
             try:
-                await asyncio.to_thread(self._file.write, batch)
+                await asyncio.to_thread(self._write, lines)
             except OSError as error:
                 log.warning("The access log cannot be written, lines are lost", reason=str(error))
 
@@ -77,16 +77,23 @@ class AccessLog:
         """Write what is left, as far as the disk takes it."""
         try:
             if self._lines:
-                self._file.write(self._take())
+                self._write(self._take())
         except OSError as error:
             log.warning("The end of the access log could not be written", reason=str(error))
         finally:
             self._file.close()
 
-    def _take(self) -> str:
+    def _take(self) -> list[bytes]:
         lines, self._lines = self._lines, []
         self._has_lines.clear()
         if self._lost:
-            lines.append(f'{{"lost_lines":{self._lost}}}')
+            lines.append(b'{"lost_lines":%d}' % self._lost)
             self._lost = 0
-        return "\n".join([*lines, ""])
+        return lines
+
+    def _write(self, lines: list[bytes]) -> None:
+        batch = b"\n".join([*lines, b""])
+        if self._redaction.concerns(batch):
+            # Each by itself: half a key in one must not take the others along.
+            batch = b"\n".join([*map(self._redaction.raw, lines), b""])
+        self._file.write(batch.decode())

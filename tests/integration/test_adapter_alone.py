@@ -187,6 +187,22 @@ def test_a_token_is_demanded_and_never_logged() -> None:
         assert not any(token in line for line in adapter.output for token in env.values())
 
 
+def test_no_secret_gets_into_the_log_by_a_print(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    # Put together here, so that no scanner takes it for a real one.
+    secrets = ["s3cret-of-env", "ghp_" + "a" * 36]
+    env = {"DB_PASSWORD": secrets[0], "AGENT_SECRETS": "DB_PASSWORD"}
+    with agent("blabber", "--log-file", str(path), env=env) as adapter, adapter.ready() as client:
+        for secret in secrets:
+            assert execute(client, what=secret).json()["result"] == "said"
+        adapter.signal()
+        assert adapter.exit_status() == 0
+    for text in (path.read_text(), "".join(adapter.output)):
+        for way in ("print", "buffer", "stderr", "UserWarning: warning", "ValueError:"):
+            assert text.count(f"{way} [redacted]\n") == len(secrets), text
+        assert not any(secret in text for secret in secrets)
+
+
 def test_tasks_beyond_the_slots_wait_their_turn() -> None:
     with agent("sleeper", "--max-concurrency", "1", "--max-queue", "1") as adapter, adapter.ready() as client:
         running = executing(client, seconds=2)

@@ -30,7 +30,7 @@ def test_a_manager_that_others_could_reach_needs_a_token(tmp_path: Path) -> None
 
 
 def test_with_tokens_on_only_their_holders_change_anything(tmp_path: Path) -> None:
-    config = write_config(tmp_path, [{"id": "one"}])
+    config = write_config(tmp_path, [{"id": "one"}, {"id": "blabber", "entryPoint": "tests.fixtures.agents:blabber"}])
     with running_manager(config, environment=ENVIRONMENT) as manager:
         row = manager.wait_for("one", "running")
         stranger = httpx.Client(base_url=manager.url, trust_env=False)
@@ -52,7 +52,12 @@ def test_with_tokens_on_only_their_holders_change_anything(tmp_path: Path) -> No
         assert stranger.post(f"{path}/execute", json={"parameters": {}}, headers=rotating).status_code == 200
         assert "one" not in stranger.get("/").text.split("<body")[1], "the dashboard asks for the token first"
         stranger.close()
-        everything = manager.log("one") + manager.http.get(path).text + "\n".join(manager.output)
+        manager.wait_for("blabber", "running")
+        assert manager.execute("blabber", what=TOKEN).status_code == 200
+        assert "print [redacted]" in manager.log("blabber")
+        everything = (
+            manager.log("one") + manager.log("blabber") + manager.http.get(path).text + "\n".join(manager.output)
+        )
         everything += (tmp_path / "logs" / "manager.log").read_text()
         assert TOKEN not in everything and PREVIOUS not in everything
 

@@ -75,6 +75,11 @@ def test_what_has_the_shape_of_a_key_is_replaced(key: str) -> None:
         ("password=correct-horse-battery", f"password={REDACTED}"),
         ('{"api_key": "0123456789"}', f'{{"api_key": "{REDACTED}"}}'),
         ("postgres://user:hunter2@db/x", f"postgres://user:{REDACTED}@db/x"),
+        ("password: pässwört-überall", f"password: {REDACTED}"),
+        (
+            '{"from":"http://x","to":"y:z@w","secret":"01234567"}',
+            f'{{"from":"http://x","to":"y:z@w","secret":"{REDACTED}"}}',
+        ),
     ],
 )
 def test_what_stands_behind_the_name_of_a_secret_is_replaced(text: str, expected: str) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import logging
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
-from agent_service.logs import MemoryLog, Redactor, Tee, file_reader, processors
+from agent_service.logs import MemoryLog, Redactor, file_reader, processors
 
 
 def rendered(secrets: tuple[str, ...] = (), **fields: Any) -> dict[str, Any]:
@@ -70,12 +69,6 @@ def test_memory_keeps_the_newest_lines() -> None:
         memory.emit(logging.LogRecord("n", logging.INFO, "p", 1, str(number), None, None))
     assert asyncio.run(memory.read(10)) == ["2", "3", "4"]
     assert asyncio.run(memory.read(2)) == ["3", "4"]
-
-
-def test_a_tee_writes_to_both() -> None:
-    first, second = io.StringIO(), io.StringIO()
-    print("a line", file=Tee(first, second), flush=True)
-    assert first.getvalue() == second.getvalue() == "a line\n"
 
 
 def test_a_file_is_read_from_its_end(tmp_path: Path) -> None:

@@ -45,6 +45,15 @@ def test_no_secret_reaches_the_file(tmp_path: Path) -> None:
     assert lines(tmp_path) == [{"request_id": "id-[redacted]"}]
 
 
+def test_half_a_key_in_one_line_takes_no_other_along(tmp_path: Path) -> None:
+    def work(log: AccessLog) -> None:
+        log.record({"path": "/-----BEGIN PRIVATE KEY-----"})
+        log.record({"path": "/a"})
+
+    written(tmp_path, work)
+    assert lines(tmp_path) == [{"path": "/[redacted]"}, {"path": "/a"}]
+
+
 def test_lines_are_written_while_the_manager_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access_log, "GATHERING_SECONDS", 0)
 
