@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from manager.events import Event, EventKind
 from manager.settings import Secrets
 from manager.specs.fleet_config import FleetConfig
 from manager.store.lock import StateDirectoryLock
-from manager.supervision.states import DOWN, AgentState, DesiredState
+from manager.supervision.states import AgentState, DesiredState
 from manager.supervision.views import AgentView
 from manager.telemetry.manager_log import configure_logging
 
@@ -143,21 +143,12 @@ async def _announce_ready(manager: Manager, url: str, console: Console) -> None:
     """Say once how the fleet stands, when every agent that is to run has come up or failed."""
     with manager.bus.subscribe() as events:
         while True:
-            views = {view.id: view for view in manager.fleet.agents()}
-            wanted = [view for view in views.values() if view.desired_state is not DesiredState.STOPPED]
-            if all(view.state in _SETTLED or _waits_in_vain(view, views) for view in wanted):
+            wanted = [view for view in manager.fleet.agents() if view.desired_state is not DesiredState.STOPPED]
+            if all(view.state in _SETTLED or manager.supervisor.needs_person(view.id) for view in wanted):
                 break
             await anext(events)
     # One that is stopped all the same lacks an extra or has done its work.
     console.ready(url, sum(view.ready for view in wanted), sum(view.state is not AgentState.STOPPED for view in wanted))
-
-
-def _waits_in_vain(view: AgentView, views: Mapping[str, AgentView]) -> bool:
-    """Whether an agent that starts depends on one that will not come up by itself."""
-    needed = [views[agent_id] for agent_id in view.depends_on if agent_id in views]
-    return view.state is AgentState.STARTING and any(
-        each.state in DOWN or _waits_in_vain(each, views) for each in needed
-    )
 
 
 async def _drain(manager: Manager, now: asyncio.Event, console: Console) -> None:

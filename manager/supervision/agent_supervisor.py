@@ -177,6 +177,7 @@ class AgentSupervisor:
     def forget(self) -> None:
         """Give up the agent's id: from now on it is nobody's."""
         self._tools.registry.unmanage(self.agent.id)
+        self._tools.dependencies.forget(self.agent.id)
         self._tools.router.set_route(self.agent.id, None)
 
     async def adopt(self, process: Process, record: InstanceRecord, *, holds_port: bool = False) -> None:
@@ -408,7 +409,8 @@ class AgentSupervisor:
         return AgentState.FAILED if gave_up.failed else AgentState.STOPPED, gave_up.told_after(reason)
 
     def _transition(self, state: AgentState, reason: str | None) -> None:
-        if self.keeper.change(state, reason) and state in _ENDED and self.shared_port is not None:
+        waits_for = () if self.instances else self._waits_for
+        if self.keeper.change(state, reason, waits_for) and state in _ENDED and self.shared_port is not None:
             # Nobody is coming: whoever connects is to be refused rather than kept waiting.
             self._set.release_port()
 
@@ -417,5 +419,5 @@ class AgentSupervisor:
         route = route_of(agent.id, policy_of(agent), state, reason, self.desired, closing=self._closing)
         if agent.is_sidecar:
             return sidecar_route(route, agent.id)
-        in_vain = () if self.instances else self._tools.dependencies.in_vain(self._waits_for)
-        return waiting_route(route, agent.id, reason, in_vain) if in_vain else route
+        remedy = None if self.instances else self._tools.dependencies.remedy(self._waits_for)
+        return waiting_route(route, agent.id, reason, remedy) if remedy else route

@@ -3,45 +3,98 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from manager.specs.models import AgentConfig
+from manager.supervision.states import DOWN, AgentState
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """What those that depend on an agent know of it; `ended` says how, where it stays down until a person starts it."""
+
+    is_up: bool = False
+    ended: str | None = None
+    waits_for: tuple[str, ...] = ()
+
+
+_UNKNOWN = _Standing()
 
 
 class Dependencies:
-    """Told by each agent's supervisor whether it is up; wakes those that depend on it."""
+    """Told by each agent's supervisor how it stands; wakes those that depend on it, also through others."""
 
     def __init__(self) -> None:
-        self._up: set[str] = set()
-        self._ended: dict[str, str] = {}
+        self._standings: dict[str, _Standing] = {}
         self._dependents: dict[str, dict[str, Callable[[], None]]] = {}
 
     def missing(self, agent: AgentConfig, wake: Callable[[], None]) -> tuple[str, ...]:
         """What `agent` has to wait for, in the order of its config; `wake` is called when that may have changed."""
         for needed in agent.depends_on:
             self._dependents.setdefault(needed, {})[agent.id] = wake
-        return tuple(needed for needed in agent.depends_on if needed not in self._up)
+        return tuple(needed for needed in agent.depends_on if not self._standing(needed).is_up)
 
     def in_vain(self, needed: Iterable[str]) -> tuple[str, ...]:
-        """Those of `needed` that do not come up until a person starts them."""
-        return tuple(agent_id for agent_id in needed if agent_id in self._ended)
+        """Those that a person must start before all of `needed` can come up: of these, or of what they wait for."""
+        return tuple(dict.fromkeys(chain[-1] for agent_id in needed if (chain := self._chain(agent_id))))
 
-    def in_words(self, needed: Iterable[str]) -> str:
-        """What somebody who needs these waits for: `llm, which is failed: exited with status 1; tools`."""
-        told = [f"{i}, which {self._ended[i]}" if i in self._ended else i for i in needed]
-        return ("; " if self.in_vain(needed) else ", ").join(told)
+    def in_words(self, needed: Sequence[str]) -> str:
+        """What somebody who needs these waits for: `bot, which waits for llm, which is failed: no key; tools`."""
+        chains = [self._chain(agent_id) for agent_id in needed]
+        told = [self._told(chain) or agent_id for agent_id, chain in zip(needed, chains, strict=True)]
+        return ("; " if any(chains) else ", ").join(told)
 
-    def note(self, agent_id: str, *, is_up: bool, ended: str | None = None) -> None:
-        """An agent has come up or gone down; `ended`: how, where it does not come up until a person starts it."""
-        if is_up is (agent_id in self._up) and ended == self._ended.get(agent_id):
-            return
-        (self._up.add if is_up else self._up.discard)(agent_id)
-        self._ended.pop(agent_id, None)
-        if ended is not None:
-            self._ended[agent_id] = ended
-        for wake in self._dependents.pop(agent_id, {}).values():
-            wake()
+    def remedy(self, needed: Iterable[str]) -> str | None:
+        """What a person must do: `mend and start llm`; None where all of `needed` may come up by themselves."""
+        roots = self.in_vain(needed)
+        only_start = all(self._standing(root).ended == AgentState.STOPPED.in_words for root in roots)
+        return f"{'start' if only_start else 'mend and start'} {', '.join(roots)}" if roots else None
+
+    def note(
+        self, agent_id: str, state: AgentState, reason: str | None = None, waits_for: tuple[str, ...] = ()
+    ) -> None:
+        """How an agent stands by now; `waits_for`: what it needs before anything of it is started."""
+        because = f": {reason.rstrip('.')}" if reason else ""
+        ended = f"{state.in_words}{because}" if state in DOWN else None
+        standing = _Standing(state is AgentState.RUNNING, ended, waits_for)
+        if standing != self._standing(agent_id):
+            self._standings[agent_id] = standing
+            self._wake_dependents(agent_id)
+
+    def forget(self, agent_id: str) -> None:
+        """The agent is gone for good."""
+        self._standings.pop(agent_id, None)
+
+    def _standing(self, agent_id: str) -> _Standing:
+        return self._standings.get(agent_id, _UNKNOWN)
+
+    def _chain(self, agent_id: str) -> tuple[str, ...]:
+        """From an agent over what it waits for, and so on, to the nearest that has ended; empty where none has."""
+        chains: deque[tuple[str, ...]] = deque([(agent_id,)])
+        seen = {agent_id}
+        while chains:
+            chain = chains.popleft()
+            standing = self._standing(chain[-1])
+            if standing.ended is not None:
+                return chain
+            # In the middle of a reload those that wait may stand in a circle.
+            further = [needed for needed in standing.waits_for if needed not in seen]
+            seen.update(further)
+            chains.extend((*chain, needed) for needed in further)
+        return ()
+
+    def _told(self, chain: tuple[str, ...]) -> str:
+        return f"{', which waits for '.join(chain)}, which {self._standing(chain[-1]).ended}" if chain else ""
+
+    def _wake_dependents(self, agent_id: str) -> None:
+        changed = [agent_id]
+        while changed:
+            for dependent, wake in self._dependents.pop(changed.pop(), {}).items():
+                wake()
+                changed.append(dependent)
 
 
 async def after_dependents(agents: Iterable[AgentConfig], end: Callable[[str], Coroutine[Any, Any, None]]) -> None:

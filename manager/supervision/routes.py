@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from manager.registry.routing import Admission, Route, RoutePolicy
@@ -62,11 +61,11 @@ def sidecar_route(route: Route, agent_id: str) -> Route:
     return replace(route, admission=Admission.REFUSED, detail=detail)
 
 
-def waiting_route(route: Route, agent_id: str, reason: str | None, in_vain: Sequence[str]) -> Route:
-    """The route of an agent that waits for others, those `in_vain` that a person must start: no request waits."""
+def waiting_route(route: Route, agent_id: str, reason: str | None, remedy: str) -> Route:
+    """The route of an agent that waits for others until a person applies the `remedy`: no request waits."""
     if route.admission is not Admission.COMING_BACK:
         return route
-    detail = f"{agent_id} is {route.state} ({reason}); mend and start {', '.join(in_vain)}."
+    detail = f"{agent_id} is {route.state} ({reason}); {remedy}."
     return replace(route, admission=Admission.DOWN, detail=detail)
 
 

@@ -9,7 +9,7 @@ import structlog
 
 from manager.events import EventKind
 from manager.registry.route import Route
-from manager.supervision.states import DOWN, TRANSITIONS, AgentState
+from manager.supervision.states import TRANSITIONS, AgentState
 from manager.supervision.tools import Tools
 
 log = structlog.get_logger(__name__)
@@ -26,14 +26,16 @@ class StateKeeper:
         self._route = route
         self._changed = asyncio.Event()
 
-    def change(self, state: AgentState, reason: str | None) -> bool:
-        """The one place where the state changes; false where it is that already."""
+    def change(self, state: AgentState, reason: str | None, waits_for: tuple[str, ...] = ()) -> bool:
+        """The one place where the state changes; false where it is that already.
+
+        `waits_for` are those that the agent needs before anything of it is started.
+        """
+        # One that is stopped from the beginning never changes, and yet others may wait for it.
+        self._tools.dependencies.note(self._agent_id, state, reason, waits_for)
         if (state, reason) == (self.state, self.reason):
             return False
         previous, self.state, self.reason = self.state, state, reason
-        # One that a person has stopped has no reason: whoever did that knows.
-        ended = f"{state.in_words}: {reason.rstrip('.')}" if state in DOWN and reason else None
-        self._tools.dependencies.note(self._agent_id, is_up=state is AgentState.RUNNING, ended=ended)
         self.publish_route()
         if state is not previous:
             self._announce(previous)

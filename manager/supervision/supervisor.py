@@ -114,6 +114,10 @@ class Supervisor:
         """One agent of ours, if there is such."""
         return self._supervisors.get(agent_id)
 
+    def needs_person(self, agent_id: str) -> bool:
+        """Whether the agent stays down until a person starts it, or one that it waits for, also through others."""
+        return bool(self._tools.dependencies.in_vain((agent_id,)))
+
     def adapters_of(self, agent_id: str) -> list[ManagedInstance]:
         """The agent's processes, where they are adapters of ours and no foreign programs."""
         supervisor = self.get(agent_id)

@@ -185,7 +185,8 @@ def test_the_manager_does_not_wait_for_what_waits_in_vain(tmp_path: Path) -> Non
     config = write_config(tmp_path, [*agents, {"id": "first", "autostart": False}])
     with running_manager(config) as manager:
         until(lambda: any("0 of 2 agents ready" in line for line in manager.output), "it says how the fleet stands")
-        assert manager.agent("last")["state_reason"] == "waits for middle"
+        reason = "waits for middle, which waits for first, which is stopped"
+        assert manager.agent("last")["state_reason"] == reason
         manager.act("first", "start")
         manager.wait_for("last", "running")
         assert manager.stop() == 0

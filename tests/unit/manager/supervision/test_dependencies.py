@@ -29,6 +29,8 @@ from tests.unit.manager.supervision.conftest import Run, Supervising
 from tests.unit.manager.supervision.supervised import Supervised, supervise
 
 PROBE = ProbeSettings(http="/health", interval_seconds=5, failures=3, timeout_seconds=2)
+NEAR = "near, which waits for bad, which is failed: no model is installed"
+FAR = f"far, which waits for {NEAR}"
 SIDECAR: dict[str, Any] = {"command": ("x",), "entry_point": None, "port": 9000, "probe": PROBE}
 
 
@@ -130,12 +132,12 @@ def test_an_agent_waits_for_what_it_depends_on_and_goes_on_without_it() -> None:
         await world.reach(AgentState.STARTING)
         await advance(600)
         assert world.supervisor.state_reason == "waits for llm, tools" and not world.spawner.processes
-        world.tools.dependencies.note("llm", is_up=True)
+        world.tools.dependencies.note("llm", AgentState.RUNNING)
         await advance(1)
         assert world.supervisor.state_reason == "waits for tools"
-        world.tools.dependencies.note("tools", is_up=True)
+        world.tools.dependencies.note("tools", AgentState.RUNNING)
         await world.start()
-        world.tools.dependencies.note("llm", is_up=False)
+        world.tools.dependencies.note("llm", AgentState.STARTING)
         await advance(1)
         assert world.state is AgentState.RUNNING and len(world.supervisor.instances) == 1
         world.process.end(1)
@@ -149,7 +151,7 @@ def test_an_agent_waits_for_what_it_depends_on_and_goes_on_without_it() -> None:
 def test_an_agent_that_waits_for_what_has_failed_says_why_and_what_to_do() -> None:
     async def scenario(world: Supervised) -> None:
         await world.reach(AgentState.STARTING)
-        world.tools.dependencies.note("llm", is_up=False, ended="is failed: no model is installed")
+        world.tools.dependencies.note("llm", AgentState.FAILED, "no model is installed.")
         await until(lambda: "which" in str(world.supervisor.state_reason), within=1)
         assert world.supervisor.state_reason == "waits for llm, which is failed: no model is installed; tools"
         with pytest.raises(NotReady) as refusal:
@@ -157,7 +159,7 @@ def test_an_agent_that_waits_for_what_has_failed_says_why_and_what_to_do() -> No
         assert refusal.value.detail == (
             "echo is starting (waits for llm, which is failed: no model is installed; tools); mend and start llm."
         )
-        world.tools.dependencies.note("llm", is_up=False)
+        world.tools.dependencies.note("llm", AgentState.STARTING)
         await until(lambda: world.supervisor.state_reason == "waits for llm, tools", within=1)
         assert world.router.admission("echo") is Admission.COMING_BACK
 
@@ -174,6 +176,22 @@ def test_those_that_wait_for_an_agent_learn_that_it_has_failed(supervising: Run)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(agent_supervisor, "is_installed", lambda _extra: False)
         supervising(scenario, agent("llm", requires_extra="local"), agent("bot", depends_on=("llm",)))
+
+
+def test_who_waits_through_another_says_what_stands_at_the_end(supervising: Run) -> None:
+    async def scenario(world: Supervising) -> None:
+        await world.open()
+        reason = "waits for middle, which waits for first, which is stopped"
+        await until(lambda: world.of("last").state_reason == reason, within=1)
+        assert all(world.supervisor.needs_person(agent_id) for agent_id in ("last", "middle", "first"))
+        assert world.router.route("last").detail == f"last is starting ({reason}); start first."
+        world.of("first").want(DesiredState.RUNNING)
+        await until(lambda: world.of("last").state_reason == "waits for middle", within=1)
+        assert not any(world.supervisor.needs_person(agent_id) for agent_id in ("last", "middle", "first"))
+        assert world.router.admission("last") is Admission.COMING_BACK
+
+    waiting = (agent("last", depends_on=("middle",)), agent("middle", depends_on=("first",)))
+    supervising(scenario, *waiting, agent("first", autostart=False))
 
 
 @contextmanager
@@ -243,11 +261,60 @@ def test_only_those_that_wait_are_woken() -> None:
     dependencies = Dependencies()
     needing = agent("a", depends_on=("b", "c"))
     assert dependencies.missing(needing, lambda: woken.append("a")) == ("b", "c")
-    dependencies.note("b", is_up=True)
-    dependencies.note("b", is_up=True)
-    dependencies.note("z", is_up=True)
+    dependencies.note("b", AgentState.RUNNING)
+    dependencies.note("b", AgentState.RUNNING)
+    dependencies.note("z", AgentState.RUNNING)
     assert woken == ["a"]
     assert dependencies.missing(needing, lambda: woken.append("a")) == ("c",)
+
+
+def standing(**waiting: tuple[str, ...]) -> Dependencies:
+    """Of agents that wait for these, beside one that has failed and one that is stopped."""
+    dependencies = Dependencies()
+    dependencies.note("bad", AgentState.FAILED, "no model is installed.")
+    dependencies.note("off", AgentState.STOPPED)
+    for agent_id, needed in waiting.items():
+        dependencies.note(agent_id, AgentState.STARTING, "waits", needed)
+    return dependencies
+
+
+@pytest.mark.parametrize(
+    ("needed", "words", "remedy"),
+    [
+        (("a",), "a", None),
+        (("a", "c"), "a, c", None),
+        (("off",), "off, which is stopped", "start off"),
+        (("off", "a"), "off, which is stopped; a", "start off"),
+        (("far", "bad"), FAR + "; bad, which is failed: no model is installed", "mend and start bad"),
+        (("near", "off"), NEAR + "; off, which is stopped", "mend and start bad, off"),
+        (("twice",), "twice, which waits for off, which is stopped", "start off"),
+    ],
+)
+def test_who_waits_names_what_stands_at_the_end(needed: tuple[str, ...], words: str, remedy: str | None) -> None:
+    dependencies = standing(near=("a", "bad"), far=("a", "near"), twice=("near", "off"), a=("c",))
+    assert dependencies.in_words(needed) == words
+    assert dependencies.remedy(needed) == remedy
+
+
+def test_those_who_wait_in_a_circle_wait_for_nobody_who_has_ended() -> None:
+    dependencies = standing(a=("b",), b=("a",), c=("a", "bad"))
+    assert not dependencies.in_vain(("a", "b")) and dependencies.in_vain(("c",)) == ("bad",)
+
+
+def test_what_is_forgotten_is_waited_for_like_any_other() -> None:
+    dependencies = standing(near=("off",))
+    assert dependencies.in_vain(("near",)) == ("off",)
+    dependencies.forget("off")
+    assert not dependencies.in_vain(("near",))
+
+
+def test_those_that_wait_through_others_are_woken_too() -> None:
+    woken: list[str] = []
+    dependencies = standing(b=("a",))
+    dependencies.missing(agent("b", depends_on=("a",)), lambda: woken.append("b"))
+    dependencies.missing(agent("c", depends_on=("b",)), lambda: woken.append("c"))
+    dependencies.note("a", AgentState.FAILED, "it is broken")
+    assert woken == ["b", "c"] and dependencies.in_vain(("c", "b")) == ("a",)
 
 
 def test_a_sidecar_keeps_its_address() -> None:

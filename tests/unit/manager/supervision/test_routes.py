@@ -77,11 +77,11 @@ def test_who_is_down_for_good_must_be_started(desired: DesiredState) -> None:
 
 def test_who_waits_for_what_does_not_come_waits_for_a_person() -> None:
     reason = "waits for llm, which is failed: no model"
-    waiting = waiting_route(route(S.STARTING, D.RUNNING, reason=reason), "echo", reason, ["llm"])
+    waiting = waiting_route(route(S.STARTING, D.RUNNING, reason=reason), "echo", reason, "mend and start llm")
     assert (waiting.admission, waiting.state) == (Admission.DOWN, "starting")
     assert waiting.detail == f"echo is starting ({reason}); mend and start llm."
     paused = route(S.STARTING, D.PAUSED, reason=reason)
-    assert waiting_route(paused, "echo", reason, ["llm"]) is paused
+    assert waiting_route(paused, "echo", reason, "mend and start llm") is paused
 
 
 def test_the_reason_is_told() -> None:
