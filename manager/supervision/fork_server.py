@@ -33,7 +33,7 @@ from manager.errors import SpawnFailed, StartImpossible
 from manager.supervision.adopted_process import SWEEP_SECONDS, ForkedProcess
 from manager.supervision.fork_server_client import ConnectionLost, ForkServerClient, RequestRefused
 from manager.supervision.fork_server_start import ForkServerUnavailable, start_fork_server
-from manager.supervision.identity import boot_id
+from manager.supervision.identity import identity_now
 from manager.supervision.process import Exit, Launch, ProcessIdentity
 from manager.tasks import TaskOwner
 
@@ -113,7 +113,7 @@ class ForkServer:
                 if (process := await self._recovered(launch, client)) is not None:
                     return process, None
             else:
-                identity = ProcessIdentity(spawned.pid, spawned.created_at, boot_id())
+                identity = identity_now(spawned.pid, spawned.created_at)
                 return self._keep(launch.instance_id, identity, client), received
         raise ForkServerUnavailable("It ended again and again while it was asked to start an agent.")
 
@@ -286,9 +286,9 @@ class ForkServer:
         await self.find()
         if (found := self._strays.pop(launch.instance_id, None)) is not None:
             owner, running = found
-            return self._keep(launch.instance_id, ProcessIdentity(running.pid, running.created_at, boot_id()), owner)
+            return self._keep(launch.instance_id, identity_now(running.pid, running.created_at), owner)
         if (notice := self.exits.get(launch.instance_id)) is not None:
-            return self._ended(launch.instance_id, ProcessIdentity(notice.pid, "", boot_id()))
+            return self._ended(launch.instance_id, identity_now(notice.pid, ""))
         await asyncio.to_thread(end_left_behind, launch.instance_id, None, timeout_seconds=SWEEP_SECONDS)
         return None
 

@@ -14,7 +14,7 @@ from agent_service.forkserver.profiles import PROFILES, Profile
 from agent_service.http.listeners import PublicListeners
 from manager.supervision.fork_server import ForkServer, ForkServerView, exit_of
 from manager.supervision.fork_server_start import ForkServerUnavailable
-from manager.supervision.identity import boot_id, fleet_of
+from manager.supervision.identity import fleet_of, identity_now
 from manager.supervision.process import Exit, Launch, Process, ProcessIdentity, Spawner
 
 log = structlog.get_logger(__name__)
@@ -91,7 +91,7 @@ class ForkSpawner:
     def strays(self) -> Mapping[str, tuple[str | None, ProcessIdentity]]:
         """What a server tells of and, where its server has died too, what else is found."""
         told: dict[str, tuple[str | None, ProcessIdentity]] = {
-            stray.instance_id: (stray.agent_id, ProcessIdentity(stray.pid, stray.created_at, boot_id()))
+            stray.instance_id: (stray.agent_id, identity_now(stray.pid, stray.created_at))
             for server in self._servers.values()
             for stray in server.strays
         }

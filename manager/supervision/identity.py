@@ -32,12 +32,17 @@ def created_at(pid: int) -> str | None:
 
 def identify(pid: int) -> ProcessIdentity:
     """The identity of a process that was just started; one that has ended already gets an empty creation time."""
-    return ProcessIdentity(pid=pid, created_at=created_at(pid) or "", boot_id=boot_id())
+    return identity_now(pid, created_at(pid) or "")
 
 
 def identity_of(stat: Stat) -> ProcessIdentity:
     """The identity of a process that was just looked at."""
-    return ProcessIdentity(stat.pid, stat.start_ticks, boot_id())
+    return identity_now(stat.pid, stat.start_ticks)
+
+
+def identity_now(pid: int, created_at: str) -> ProcessIdentity:
+    """The identity of a process of this run of the machine, of which somebody else has told when it was created."""
+    return ProcessIdentity(pid, created_at, boot_id())
 
 
 def is_running(identity: ProcessIdentity) -> bool:

@@ -11,7 +11,7 @@ from manager.errors import SpawnFailed
 from manager.supervision import adopted_process, process_group
 from manager.supervision.adopted_process import AdoptedProcess
 from manager.supervision.exec_spawner import ExecSpawner
-from manager.supervision.identity import boot_id, created_at, identify, is_running
+from manager.supervision.identity import boot_id, created_at, identify, identity_now, is_running
 from manager.supervision.process import Exit, Launch, ProcessIdentity
 
 NOBODY = 2**22 + 1
@@ -44,7 +44,7 @@ def test_a_process_is_known_by_when_it_was_created_and_in_which_run_of_the_machi
     assert is_running(me)
     assert not is_running(ProcessIdentity(me.pid, me.created_at + "0", me.boot_id))
     assert not is_running(ProcessIdentity(me.pid, me.created_at, "another boot"))
-    assert boot_id() == me.boot_id
+    assert boot_id() == me.boot_id and identity_now(me.pid, me.created_at) == me
 
 
 def test_nobody_has_no_identity_to_be_mistaken_for() -> None:
@@ -77,7 +77,7 @@ needs_pidfd = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="watched 
 def test_an_adopted_process_that_is_gone_has_ended_with_a_status_that_nobody_knows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    exit_, _ = adopted(ProcessIdentity(NOBODY, "1", boot_id()), monkeypatch)
+    exit_, _ = adopted(identity_now(NOBODY, "1"), monkeypatch)
     assert exit_ == Exit()
 
 
