@@ -58,10 +58,13 @@ class Plan:
         return any(not step.waits for step in self.steps)
 
 
-_CONSEQUENCES = {
-    Effect.LIVE: "counts at once; its processes go on",
-    Effect.RELOAD: "its processes are told the new definition; calls under way finish on the old one",
-    Effect.RESTART: "restarts; work in flight finishes first",
+_MEANWHILE = {
+    Effect.LIVE: "its processes go on",
+    Effect.RELOAD: "calls under way finish on the old one",
+    Effect.RESTART: "work in flight finishes first",
+}
+_RUNTIME_CONSEQUENCES = {
+    Effect.LIVE: "counts at once; the agents' processes go on",
     Effect.MANAGER_RESTART: "counts when the manager itself is started anew; agents can go on meanwhile",
 }
 _WORDS = {
@@ -113,7 +116,11 @@ def outcome_of_reload(plan: Plan) -> Outcome | None:
 
 def _changed(agent: AgentChange) -> PlanStep:
     effect = agent.effect
-    return PlanStep(_TONES[effect], "changed", agent.id, "changes", _CONSEQUENCES[effect], _rows(agent.changes, effect))
+    if agent.stopped:
+        rows = _rows(agent.changes, effect, later=agent.waits)
+        return PlanStep(Tone.IDLE, "changed", agent.id, "changes", agent.consequence, rows)
+    consequence = f"{agent.consequence}; {_MEANWHILE[effect]}"
+    return PlanStep(_TONES[effect], "changed", agent.id, "changes", consequence, _rows(agent.changes, effect))
 
 
 def _runtime(effect: Effect, changes: Iterable[FieldChange]) -> PlanStep | None:
@@ -121,16 +128,17 @@ def _runtime(effect: Effect, changes: Iterable[FieldChange]) -> PlanStep | None:
     if not found:
         return None
     rows, waits = _rows(found, effect), effect is Effect.MANAGER_RESTART
-    return PlanStep(_TONES[effect], "changed", None, "The fleet's runtime", _CONSEQUENCES[effect], rows, waits)
+    return PlanStep(_TONES[effect], "changed", None, "The fleet's runtime", _RUNTIME_CONSEQUENCES[effect], rows, waits)
 
 
-def _rows(changes: Iterable[FieldChange], usual: Effect) -> tuple[ChangeRow, ...]:
+def _rows(changes: Iterable[FieldChange], usual: Effect, *, later: bool = False) -> tuple[ChangeRow, ...]:
+    """`later`: what does not count at once counts as usual, since nothing runs that could be told or restarted."""
     return tuple(
         ChangeRow(
             change.path,
             value_text(change.before),
             value_text(change.after),
-            None if change.effect is usual else _WORDS[change.effect],
+            None if change.effect is usual or (later and change.effect is not Effect.LIVE) else _WORDS[change.effect],
         )
         for change in changes
     )

@@ -11,7 +11,6 @@ from manager.cli.output import printable
 if TYPE_CHECKING:
     from manager.specs.diff import ConfigDiff, FieldChange
 
-_AGENT_EFFECTS = {"live": "takes it over while it runs", "reload": "gets its new definition", "restart": "restarts"}
 _RUNTIME_EFFECTS = {"live": "for the agents that do not set it", "manager_restart": "needs a restart of the manager"}
 _WEBHOOKS = "webhooks"
 
@@ -29,7 +28,7 @@ def _lines(changes: ConfigDiff) -> Iterator[str]:
     for agent_id in changes.removed:
         yield f"- {agent_id}: drains and goes"
     for agent in changes.changed:
-        yield f"~ {agent.id}: {'counts at its next start' if agent.waits else _AGENT_EFFECTS[agent.effect]}"
+        yield f"~ {agent.id}: {agent.consequence}"
         yield from _values(agent.changes)
     for change in changes.runtime:
         if change.path == _WEBHOOKS:

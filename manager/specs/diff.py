@@ -56,6 +56,13 @@ class Effect(StrEnum):
     MANAGER_RESTART = "manager_restart"
 
 
+_CONSEQUENCES = {
+    Effect.LIVE: "counts at once",
+    Effect.RELOAD: "gets its new definition",
+    Effect.RESTART: "restarts",
+}
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -90,6 +97,11 @@ class AgentChange(_Part):
     def waits(self) -> bool:
         """Whether it counts at the agent's next start."""
         return self.stopped and self.effect is not Effect.LIVE
+
+    @property
+    def consequence(self) -> str:
+        """What a reload does to the agent, in the words of the command line and the dashboard."""
+        return "counts at its next start" if self.waits else _CONSEQUENCES[self.effect]
 
 
 class ConfigDiff(_Part):

@@ -216,7 +216,7 @@ def test_the_command_line_shows_the_plan_and_carries_it_out(tmp_path: Path) -> N
         write_config(tmp_path, [{"id": "one", "drainTimeoutSeconds": 9}, {"id": "two"}], logDirectory="elsewhere")
         lines = [
             "+ two: starts",
-            "~ one: takes it over while it runs",
+            "~ one: counts at once",
             "    drainTimeoutSeconds: 30 → 9",
             "~ runtime: needs a restart of the manager",
             '    logDirectory: "logs" → "elsewhere"',

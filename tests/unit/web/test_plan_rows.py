@@ -19,6 +19,12 @@ def config(*agents: dict[str, Any], **runtime: Any) -> FleetConfig:
     return FleetConfig(RuntimeSettings(**runtime), found, PATH, PATH.parent)
 
 
+def model(name: str) -> dict[str, Any]:
+    """An agent from data."""
+    parameters = {"provider": "openai", "model": name, "api_key": "env:KEY"}
+    return {"entryPoint": "react", "definition": {"behavior": {"model_parameters": parameters}}}
+
+
 def plan(old: FleetConfig, new: FleetConfig) -> Plan:
     return plan_of(diff(old, new))
 
@@ -42,6 +48,18 @@ def test_a_change_shows_before_and_after_and_says_where_it_counts_differently() 
     rows = {row.path: row for row in plan(old, new).steps[0].changes}
     assert (rows["port"].before.text, rows["port"].after.text, rows["port"].effect) == ("none", "8100", None)
     assert rows["description"].effect == "at once"
+
+
+def test_of_a_stopped_agent_nothing_restarts() -> None:
+    old = config({"id": "a", **model("one")}, {"id": "b"})
+    changed = {"id": "a", "description": "new", "port": 8100, **model("other")}
+    new = config(changed, {"id": "b", "description": "new"})
+    told = diff(old, new, stopped=("a", "b"))
+    waiting, live = plan_of(told).steps
+    assert [step.consequence for step in (waiting, live)] == [change.consequence for change in told.changed]
+    assert waiting.consequence == "counts at its next start" and waiting.tone is Tone.IDLE
+    assert {row.path: row.effect for row in waiting.changes if row.effect} == {"description": "at once"}
+    assert live.consequence == "counts at once" and plan_of(told).can_reload
 
 
 def test_what_waits_for_the_manager_is_a_step_of_its_own() -> None:

@@ -39,7 +39,7 @@ LINES = """\
 ~ planner: restarts
     env.API_KEY: another value, hidden
     port: (none) → 8100
-~ executor: takes it over while it runs
+~ executor: counts at once
     drainTimeoutSeconds: 30 → 60.5
 ~ runtime: needs a restart of the manager
     logDirectory: "logs" → "elsewhere"

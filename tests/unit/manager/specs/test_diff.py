@@ -115,6 +115,19 @@ def test_another_order_of_those_that_stay_is_a_difference() -> None:
     assert changes.summary() == "reordered"
 
 
+@pytest.mark.parametrize(
+    ("after", "running", "stopped"),
+    [
+        ({"description": "d"}, "counts at once", "counts at once"),
+        ({"port": 8100}, "restarts", "counts at its next start"),
+        ({"port": 8100, "description": "d"}, "restarts", "counts at its next start"),
+    ],
+)
+def test_a_change_says_what_becomes_of_its_agent(after: dict[str, Any], running: str, stopped: str) -> None:
+    configs = fleet({"id": "a"}), fleet({"id": "a", **after})
+    assert [diff(*configs, stopped=ids).changed[0].consequence for ids in ((), ("a",))] == [running, stopped]
+
+
 def test_runtime_reaches_the_agents_or_waits_for_a_restart_of_the_manager() -> None:
     changes = diff(fleet(), fleet(managerUrl="http://127.0.0.1:9", drainTimeoutSeconds=1, restart={"maxCrashes": 2}))
     assert {change.path: change.effect.value for change in changes.runtime} == {
