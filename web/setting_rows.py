@@ -69,8 +69,11 @@ def value_text(value: Any) -> ValueText:
 
 
 def runtime_rows(runtime: RuntimeSettings) -> Settings:
-    """The `runtime` block that is in force."""
-    return _split(runtime.model_dump(mode="json"), RuntimeSettings().model_dump(mode="json"), RuntimeSettings)
+    """The `runtime` block that is in force, but for its webhooks, which have a table of their own."""
+    shown, defaults = (
+        settings.model_dump(mode="json", exclude={"webhooks"}) for settings in (runtime, RuntimeSettings())
+    )
+    return _split(shown, defaults, RuntimeSettings)
 
 
 def agent_rows(agent: AgentConfig, runtime: RuntimeSettings) -> Settings:

@@ -9,7 +9,9 @@ from datetime import datetime
 from agent_service.plurals import count_text
 from manager.notifications.message import TEST_TYPE
 from manager.notifications.views import DeliveryView, WebhookView
+from manager.webhook_settings import WebhookSettings
 from web.rendering import Outcome
+from web.texts import age_text
 from web.ticks import Tick, age_or_none, left_or_none
 from web.tones import Tone
 
@@ -19,12 +21,14 @@ class WebhookRow:
     """One webhook. `type`, `state`, `at` and `error` are of the newest notification that was tried.
 
     `at` is the time of its last attempt, None while there will be another; `next_attempt` only where something waits.
+    `terms`: how it is told, None where the config in force does not know it.
     """
 
     name: str
     url: str
     kinds: tuple[str, ...]
     agents: str
+    terms: str | None
     tone: Tone
     type: str | None
     state: str
@@ -35,8 +39,8 @@ class WebhookRow:
     next_attempt: Tick | None
 
 
-def webhook_row(webhook: WebhookView, now: datetime) -> WebhookRow:
-    """What the table says of it."""
+def webhook_row(webhook: WebhookView, now: datetime, settings: WebhookSettings | None = None) -> WebhookRow:
+    """What the table says of it; `settings` are its own."""
     newest = webhook.last_delivery
     in_a_row = webhook.consecutive_failures
     tone, state = _verdict(newest)
@@ -45,6 +49,7 @@ def webhook_row(webhook: WebhookView, now: datetime) -> WebhookRow:
         url=webhook.url,
         kinds=tuple(webhook.kinds),
         agents="all agents and the manager" if webhook.agents is None else ", ".join(webhook.agents),
+        terms=_terms(settings) if settings else None,
         tone=tone,
         type=newest.type if newest else None,
         state=state,
@@ -68,6 +73,12 @@ def outcome_of_test(delivery: DeliveryView) -> Outcome:
         return Outcome("The test arrived", f"{delivery.webhook} answered {delivery.status}{took}.", refused=False)
     what = "did not arrive" if delivery.status is None else "was not taken"
     return Outcome(f"The test {what}", f"{delivery.webhook}: {delivery.error or 'it did not answer.'}", refused=True)
+
+
+def _terms(settings: WebhookSettings) -> str:
+    again = f"tried again for {age_text(settings.give_up_after_seconds)}"
+    tries = again if settings.give_up_after_seconds else "tried once"
+    return f"signed with {settings.secret}, answers within {settings.timeout_seconds:g} s, {tries}"
 
 
 def _verdict(newest: DeliveryView | None) -> tuple[Tone, str]:

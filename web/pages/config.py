@@ -123,8 +123,10 @@ class ConfigPages:
 
     async def _webhook_rows(self) -> tuple[list[WebhookRow], str | None]:
         """And why they cannot be shown, if so."""
+        settings = {webhook.name: webhook for webhook in self._reloader.running.runtime.webhooks}
         try:
-            return [webhook_row(webhook, self._clock.now()) for webhook in await self._webhooks.views()], None
+            views = await self._webhooks.views()
+            return [webhook_row(view, self._clock.now(), settings.get(view.name)) for view in views], None
         except ManagerError as error:
             return [], error.detail
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from manager.webhook_settings import WebhookSettings
 from tests.unit.web.sources import NOW, delivery, webhook
 from web.tones import Tone
 from web.webhook_rows import newest_test, outcome_of_test, webhook_row
@@ -48,6 +49,15 @@ def test_what_waits_and_until_when_is_told() -> None:
 def test_of_which_agents_it_is_told() -> None:
     assert webhook_row(webhook(), NOW).agents == "all agents and the manager"
     assert webhook_row(webhook(agents=["a", "b"]), NOW).agents == "a, b"
+
+
+def test_how_it_is_told_is_as_the_config_says() -> None:
+    settings = WebhookSettings(name="oncall", url="env:ONCALL_URL", secret="env:ONCALL_SECRET")
+    told = webhook_row(webhook(), NOW, settings).terms
+    assert told == "signed with env:ONCALL_SECRET, answers within 10 s, tried again for 1 d 0 h"
+    once = settings.model_copy(update={"timeout_seconds": 0.5, "give_up_after_seconds": 0.0})
+    assert str(webhook_row(webhook(), NOW, once).terms).endswith("answers within 0.5 s, tried once")
+    assert webhook_row(webhook(), NOW).terms is None
 
 
 def test_a_test_that_did_not_arrive_is_told_with_the_reason() -> None:

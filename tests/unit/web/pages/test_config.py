@@ -8,6 +8,7 @@ from manager.errors import ConfigError, ConfigIssue, StoreUnavailable
 from manager.settings import RuntimeSettings
 from manager.specs.fleet_config import FleetConfig
 from manager.specs.models import AgentConfig
+from manager.webhook_settings import WebhookSettings
 from tests.unit.web.asking import get, post, text_of
 from tests.unit.web.fakes import World
 from tests.unit.web.sources import CONFIG, delivery, webhook
@@ -102,6 +103,16 @@ def test_a_webhook_is_shown_and_sent_a_test() -> None:
     for _ in ("once", "and again"):
         assert "The test arrived. oncall answered 204 in 12 ms." in text_of(get(told, "/config?tested=oncall"))
     assert told.webhooks.tested == ["oncall"]
+
+
+def test_a_webhook_stands_on_the_page_once() -> None:
+    told = world()
+    settings = {"name": "oncall", "url": "env:ONCALL_URL", "secret": "env:ONCALL_SECRET"}
+    told.reloader.running = config(webhooks=(WebhookSettings.model_validate(settings),))
+    told.webhooks.known = [webhook("oncall")]
+    page = text_of(get(told, "/config"))
+    assert page.count("env:ONCALL_URL") == page.count("signed with env:ONCALL_SECRET") == 1
+    assert page.count("env:ONCALL_SECRET") == 1 and "webhooks[0]" not in page
 
 
 def test_a_test_that_does_not_arrive_says_why() -> None:
