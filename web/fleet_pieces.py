@@ -12,6 +12,7 @@ from markupsafe import Markup
 from manager.clock import Clock
 from manager.events import Event
 from manager.supervision.views import AgentView
+from web.arrangement import Arrangement
 from web.event_rows import event_rows
 from web.figures import FigureReader, Figures
 from web.health import fleet_health, fleet_vitals, state_counts
@@ -30,7 +31,16 @@ class Piece:
     html: Markup
 
 
+@dataclass(frozen=True)
+class ArrangedRows:
+    """Every agent's row by its id, and how many of them are not hidden."""
+
+    rows: dict[str, Markup]
+    shown: int
+
+
 _NOTHING = Piece(0, Markup())
+_ROW = '<div role="row"'
 
 
 class Listing(Protocol):
@@ -94,6 +104,18 @@ class FleetPieces:
         """Every agent's row by its id, in the order of the fleet."""
         return {agent_id: self._rows[agent_id].html for agent_id in self._views}
 
+    def arranged(self, arrangement: Arrangement) -> ArrangedRows:
+        """The same in the order and with those hidden that the page's address says."""
+        order = arrangement.in_order(self._views, self._figures)
+        shown = {agent_id for agent_id, view in self._views.items() if arrangement.shows(view)}
+        rows = {key: self._rows[key].html if key in shown else _hidden(self._rows[key].html) for key in order}
+        return ArrangedRows(rows, len(shown))
+
+    def chips(self, state: str) -> Markup:
+        """The section of that name, with the chip of `state` pressed."""
+        views = [*self._views.values()]
+        return self._renderer.render("chips.html", total=len(views), counts=state_counts(views), pressed=state)
+
     def row(self, agent_id: str) -> Markup:
         """One agent's row, as a fragment that finds its own place; empty for an unknown id."""
         piece = self._rows.get(agent_id)
@@ -154,7 +176,7 @@ class FleetPieces:
         rendered = {
             "health": self._renderer.render("health.html", health=fleet_health(views)),
             "vitals": self._renderer.render("vitals.html", vitals=fleet_vitals(views, self._figures)),
-            "chips": self._renderer.render("chips.html", total=len(views), counts=state_counts(views)),
+            "chips": self.chips(""),
         }
         self._overview = {
             name: _renewed(self._overview.get(name, _NOTHING), html, fresh) for name, html in rendered.items()
@@ -178,6 +200,11 @@ class FleetPieces:
 def joined(parts: Iterable[Markup]) -> Markup:
     """Fragments one after the other."""
     return Markup("\n").join(parts)
+
+
+def _hidden(row: Markup) -> Markup:
+    # Made from the row that is there: with hundreds of agents rendering each anew takes too long.
+    return Markup(str(row).replace(_ROW, f"{_ROW} hidden", 1))
 
 
 def _renewed(piece: Piece, html: Markup, fresh: int) -> Piece:

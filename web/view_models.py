@@ -135,7 +135,7 @@ def agent_row(view: AgentView, now: datetime, figures: Figures = NO_FIGURES) -> 
         figures=figures,
         buttons=row_buttons(view),
         actions=" ".join(view.actions),
-        order=_order(view, figures),
+        order=" ".join("-" if number is None else f"{number:.10g}" for number in order_of(view, figures)),
     )
 
 
@@ -166,9 +166,10 @@ def states_in_order() -> list[AgentState]:
     return [AgentState.RUNNING, *(state for state in AgentState if state is not AgentState.RUNNING)]
 
 
-def _order(view: AgentView, figures: Figures) -> str:
+def order_of(view: AgentView, figures: Figures) -> tuple[float | None, ...]:
+    """The numbers that the agent's row is sorted by, one for each of `SORTED_BY`."""
     heartbeat = view.last_heartbeat_at
-    numbers = (
+    return (
         _URGENCY.index(trouble_of(view) or STATE_TONES[view.state]),
         None if heartbeat is None else int(heartbeat.timestamp()),
         view.pid,
@@ -179,7 +180,6 @@ def _order(view: AgentView, figures: Figures) -> str:
         view.cpu_percent,
         view.rss_bytes,
     )
-    return " ".join("-" if number is None else f"{number:.10g}" for number in numbers)
 
 
 def _wanted(view: AgentView) -> str | None:

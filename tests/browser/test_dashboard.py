@@ -354,6 +354,44 @@ def test_without_javascript_the_fleet_is_shown_and_can_be_acted_on(serve: Serve,
     expect(page.locator("#outcome-fleet")).to_contain_text("refused by 1. Install stripe first.")
 
 
+def test_without_javascript_the_rows_are_sorted_and_filtered_by_the_server(serve: Serve, visit: Visit) -> None:
+    site = serve(view("b", restarts=1), view("a", AgentState.FAILED, restarts=3), view("c", restarts=2))
+    page = visit(site, java_script_enabled=False)
+    names = page.locator("#fleet > .agent:visible .name")
+    header = page.get_by_role("columnheader", name="Restarts")
+    header.get_by_role("button").click()
+    expect(names).to_have_text(["a", "c", "b"])
+    expect(header).to_have_attribute("aria-sort", "descending")
+    page.get_by_role("button", name="running 2").click()
+    expect(names).to_have_text(["c", "b"])
+    expect(page.locator("#shown")).to_have_text("2 of 3 shown")
+    expect(page.locator("#chip-running")).to_have_attribute("aria-pressed", "true")
+    header.get_by_role("button").click()
+    expect(names).to_have_text(["b", "c"])
+    page.get_by_label("Filter agents").fill("c")
+    page.get_by_label("Filter agents").press("Enter")
+    expect(names).to_have_text(["c"])
+    page.get_by_label("Filter agents").fill("nobody")
+    page.get_by_label("Filter agents").press("Enter")
+    page.get_by_role("link", name="Show all").click()
+    expect(names).to_have_text(["b", "a", "c"])
+
+
+def test_an_address_from_a_browser_without_javascript_means_the_same_with_it(serve: Serve, visit: Visit) -> None:
+    site = serve(view("b", restarts=1), view("a", AgentState.FAILED, restarts=3), view("c", restarts=2))
+    page = visit(site, go=False)
+    page.goto(f"{site.url}/?down=3&state=running&q=")
+    connected(page)
+    names = page.locator("#fleet > .agent:visible .name")
+    expect(names).to_have_text(["c", "b"])
+    page.get_by_role("button", name="running 2").click()
+    expect(names).to_have_text(["a", "c", "b"])
+    for expected in (["b", "c", "a"], ["b", "a", "c"]):
+        page.get_by_role("columnheader", name="Restarts").get_by_role("button").click()
+        expect(names).to_have_text(expected)
+    assert page.url == f"{site.url}/"
+
+
 @pytest.mark.parametrize("width", [360, 800, 1280, 1440, 1700, 2560, 3840])
 def test_the_page_never_scrolls_sideways(serve: Serve, visit: Visit, width: int) -> None:
     long = "The entry point agents.billing:graph cannot be imported: " + "no" * 200

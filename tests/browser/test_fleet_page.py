@@ -110,7 +110,7 @@ def test_the_filter_finds_words_in_names_states_and_reasons_and_outlives_updates
     assert order(connected(page)) == ["echo"]
     box.fill("nobody")
     expect(page.locator("#nothing")).to_be_visible()
-    page.get_by_role("button", name="Show all").click()
+    page.get_by_role("link", name="Show all").click()
     assert order(page) == ["planner", "echo"]
 
 

@@ -17,6 +17,7 @@ from manager.clock import Clock
 from manager.errors import BadRequest, ManagerError
 from manager.supervision.fleet import Fleet
 from web.agent_actions import BULK_BUTTONS, action_label, agent_actions
+from web.arrangement import BY_NAME, Arrangement
 from web.commands import Command, give_all
 from web.live import LiveFleet
 from web.pages.answers import PAGE_HEADERS, form_pairs, from_htmx, html
@@ -30,25 +31,29 @@ SECTIONS = ("health", "vitals", "chips", "events")
 
 @dataclass(frozen=True)
 class Column:
-    """A column that rows can be sorted by."""
+    """A column that rows can be sorted by; `by` is how the page's address calls it."""
 
     key: str
+    by: str
     title: str
     hint: str
 
 
 COLUMNS = (
-    Column("name", "Agent", "Sort by name"),
-    Column("state", "State", "Sort by how much attention the state wants"),
-    Column("reach", "Reachable", "Sort by the last heartbeat"),
-    Column("process", "PID, port", "Sort by process id"),
-    Column("restarts", "Restarts", "Sort by the number of restarts"),
-    Column("work", "In flight", "Sort by tasks in flight and queued"),
-    Column("latency", "p50 / p95", "Sort by the latency of 95 of 100 requests, last five minutes"),
-    Column("errors", "Errors", "Sort by the share of failed requests, last five minutes"),
-    Column("cpu", "CPU", "Sort by CPU; 100 % is one core"),
-    Column("memory", "Memory", "Sort by resident memory"),
+    Column("name", BY_NAME, "Agent", "Sort by name"),
+    Column("state", "0", "State", "Sort by how much attention the state wants"),
+    Column("reach", "1", "Reachable", "Sort by the last heartbeat"),
+    Column("process", "2", "PID, port", "Sort by process id"),
+    Column("restarts", "3", "Restarts", "Sort by the number of restarts"),
+    Column("work", "4", "In flight", "Sort by tasks in flight and queued"),
+    Column("latency", "5", "p50 / p95", "Sort by the latency of 95 of 100 requests, last five minutes"),
+    Column("errors", "6", "Errors", "Sort by the share of failed requests, last five minutes"),
+    Column("cpu", "7", "CPU", "Sort by CPU; 100 % is one core"),
+    Column("memory", "8", "Memory", "Sort by resident memory"),
 )
+
+
+_AS_LISTED = Arrangement()
 
 
 class FleetPages:
@@ -79,7 +84,7 @@ class FleetPages:
         """The dashboard; the sign-in form instead while a token is asked for."""
         if not self._frame.signed_in(request):
             return self._frame.sign_in_first(request, 200)
-        return html(self._home())
+        return html(self._home(Arrangement.read(request.query_params)))
 
     async def stream(self, request: Request) -> Response:
         """The tab's event stream, from the position in the page or, after a break, of its last event."""
@@ -127,7 +132,7 @@ class FleetPages:
         if from_htmx(request):
             self._live.refresh()
             return html(self._renderer.outcome(outcome), status)
-        return html(self._home(fleet_outcome=outcome), status)
+        return html(self._home(_AS_LISTED, fleet_outcome=outcome), status)
 
     def _of_agent(self, request: Request, template: str) -> Response:
         try:
@@ -144,20 +149,32 @@ class FleetPages:
         if not outcome.refused:
             return RedirectResponse(f"/#agent-{agent_id}", 303, PAGE_HEADERS)
         if any(view.id == agent_id for view in self._fleet.agents()):
-            return html(self._home({agent_id: outcome}), status)
+            return html(self._home(_AS_LISTED, {agent_id: outcome}), status)
         return html(self._renderer.message_page(self._frame.context(), outcome), status)
 
-    def _home(self, outcomes: dict[str, Outcome] | None = None, fleet_outcome: Outcome | None = None) -> Markup:
+    def _home(
+        self,
+        arrangement: Arrangement,
+        outcomes: dict[str, Outcome] | None = None,
+        fleet_outcome: Outcome | None = None,
+    ) -> Markup:
         # No await in here: the position and what the page shows are of the same moment.
         page = self._frame.context(HOME)
         pieces = self._live.pieces
+        arranged = pieces.arranged(arrangement)
+        sections = {name: pieces.section(name) for name in SECTIONS}
+        if arrangement.state:
+            sections["chips"] = pieces.chips(arrangement.state)
         return self._renderer.render(
             "home.html",
             page=page,
             title=pieces.title,
-            sections={name: pieces.section(name) for name in SECTIONS},
+            sections=sections,
+            arrangement=arrangement,
+            shown=arranged.shown,
+            listed=list(pieces.rows()),
             columns=COLUMNS,
-            rows=[self._row(agent_id, row, outcomes or {}) for agent_id, row in pieces.rows().items()],
+            rows=[self._row(agent_id, row, outcomes or {}) for agent_id, row in arranged.rows.items()],
             bulk=BULK_BUTTONS,
             fleet_outcome=fleet_outcome,
         )

@@ -14,10 +14,10 @@ const pickAll = document.getElementById("pick-all");
 const menu = document.getElementById("menu");
 
 const query = new URLSearchParams(location.search);
-let sorted = { by: query.get("sort"), down: query.get("down") !== null };
+let sorted = { by: query.get("down") || query.get("sort"), down: query.has("down") };
 let state = query.get("state") ?? "";
-let listed = ids(); // the server's own order
-let arranged = listed; // and the one that is shown
+let arranged = ids(); // the order that is shown
+let listed = fleet.dataset.listed?.split(" ").map((id) => `agent-${id}`) ?? arranged; // and the server's own
 
 const rows = () => [...fleet.querySelectorAll(":scope > .agent")];
 function ids() {
@@ -49,9 +49,9 @@ function applyFilter() {
   const told = count === all.length ? "" : `${count} of ${all.length} shown`;
   if (shown.textContent !== told) shown.textContent = told;
   nothing.hidden = count > 0 || all.length === 0;
-  for (const chip of chips.querySelectorAll("[data-filter]")) {
-    chip.setAttribute("aria-pressed", String(chip.dataset.filter === state));
-    if (chip.dataset.filter === state) chip.hidden = false;
+  for (const chip of chips.querySelectorAll("button")) {
+    chip.setAttribute("aria-pressed", String(chip.value === state));
+    if (chip.value === state) chip.hidden = false;
   }
   applyPicks();
 }
@@ -68,13 +68,15 @@ filter.addEventListener("keydown", (event) => {
   filter.dispatchEvent(new Event("input"));
 });
 chips.addEventListener("click", (event) => {
-  const chip = event.target.closest("[data-filter]");
+  const chip = event.target.closest("button");
   if (!chip) return;
-  state = chip.dataset.filter === state ? "" : chip.dataset.filter;
+  event.preventDefault();
+  state = chip.value === state ? "" : chip.value;
   remember();
   applyFilter();
 });
-document.getElementById("show-all").addEventListener("click", () => {
+document.getElementById("show-all").addEventListener("click", (event) => {
+  event.preventDefault();
   state = "";
   filter.value = "";
   remember();
@@ -117,7 +119,8 @@ function move(wanted) {
 }
 
 for (const column of columns) {
-  column.addEventListener("click", () => {
+  column.addEventListener("click", (event) => {
+    event.preventDefault();
     const by = column.dataset.by;
     // Figures begin with the highest, names, states and pids with the first; a third click ends it.
     const first = !["name", "0", "2"].includes(by);

@@ -70,6 +70,27 @@ def test_the_page_holds_to_a_strict_policy_and_is_never_cached() -> None:
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=|javascript:|hx-on", page.text)
 
 
+def rows_of(page: httpx.Response) -> list[tuple[str, bool]]:
+    """Every agent in the order of the page, and whether its row is shown."""
+    found = re.findall(r'<div role="row"( hidden)? id="agent-([a-z]+)"', page.text)
+    return [(agent_id, not hidden) for hidden, agent_id in found]
+
+
+def test_the_address_sorts_and_filters_the_rows_of_the_page() -> None:
+    world = World(view("b", restarts=1), view("a", AgentState.FAILED, restarts=3), view("c", AgentState.FAILED))
+    plain, arranged = ask(
+        world, lambda client: client.get("/"), lambda client: client.get("/?state=failed&down=3&q=%22a")
+    )
+    assert rows_of(plain) == [("b", True), ("a", True), ("c", True)] and "data-listed" not in plain.text
+    assert rows_of(arranged) == [("a", False), ("b", False), ("c", False)]
+    assert 'data-listed="b a c"' in arranged.text and "0 of 3 shown" in arranged.text
+    assert 'name="q" value="&#34;a"' in arranged.text and 'aria-pressed="true" value="failed"' in arranged.text
+    assert 'data-by="3" aria-sort="descending"' in arranged.text and 'name="sort" value="3"' in arranged.text
+    assert '<p id="nothing" class="empty">' in arranged.text and '<p id="nothing" class="empty" hidden>' in plain.text
+    some = ask(world, lambda client: client.get("/?state=failed&sort=name"))
+    assert rows_of(some) == [("a", True), ("b", False), ("c", True)] and "2 of 3 shown" in some.text
+
+
 def test_nothing_on_the_page_comes_from_another_host() -> None:
     page = ask(World(view()), lambda client: client.get("/"))
     assert not re.findall(r'(?:src|href|action|hx-[a-z:]+)="(?:https?:)?//', page.text)
