@@ -12,7 +12,6 @@ from manager.supervision.fleet import Fleet
 from manager.supervision.states import AgentAction, AgentState, Strategy
 from manager.supervision.views import AgentView
 from web.agent_actions import MAX_INSTANCES, RECREATE, SCALE, action_label
-from web.pages.frame import ACTOR
 from web.rendering import Outcome
 
 MAX_REASON_LENGTH = 500
@@ -31,11 +30,12 @@ _WORDS = (*(action.value for action in AgentAction), RECREATE, SCALE)
 
 @dataclass(frozen=True)
 class Command:
-    """One button's word with what was typed beside it. `instances` is for scale alone."""
+    """One button's word with what was typed beside it, and who pressed it. `instances` is for scale alone."""
 
     word: str
-    reason: str | None
-    instances: int | None
+    actor: str
+    reason: str | None = None
+    instances: int | None = None
 
     @property
     def label(self) -> str:
@@ -50,7 +50,7 @@ class Command:
         return AgentAction.RESTART if self.word == RECREATE else AgentAction(self.word)
 
     @classmethod
-    def read(cls, fields: Mapping[str, str]) -> Command:
+    def read(cls, fields: Mapping[str, str], actor: str) -> Command:
         """From a form. Raises `BadRequest`."""
         word = fields.get("action", "")
         if word not in _WORDS:
@@ -58,15 +58,15 @@ class Command:
         reason = fields.get("reason", "").strip() or None
         if reason is not None and len(reason) > MAX_REASON_LENGTH:
             raise BadRequest(f"Shorten the reason to {MAX_REASON_LENGTH} characters.")
-        return cls(word, reason, _instances(fields) if word == SCALE else None)
+        return cls(word, actor, reason, _instances(fields) if word == SCALE else None)
 
     async def give(self, fleet: Fleet, agent_id: str) -> AgentView:
         """Do it to one agent. Raises what the fleet raises."""
         action = self.action
         if action is None or self.instances is not None:
-            return await fleet.scale(agent_id, self.instances or 1, actor=ACTOR, reason=self.reason)
+            return await fleet.scale(agent_id, self.instances or 1, actor=self.actor, reason=self.reason)
         strategy = Strategy.RECREATE if self.word == RECREATE else None
-        return await fleet.act(agent_id, action, actor=ACTOR, reason=self.reason, strategy=strategy)
+        return await fleet.act(agent_id, action, actor=self.actor, reason=self.reason, strategy=strategy)
 
     def accepted(self, view: AgentView) -> Outcome:
         """What the row says afterwards."""

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from manager.api.actor import actor_of
+from manager.actor import actor_of
 from manager.api.operation import Operation, json_response, read_model
 from manager.supervision.fleet import Fleet
 from manager.supervision.introspection import Introspection
@@ -105,7 +105,7 @@ class Agents:
         # Before the body: an unknown id is what the caller should hear of first.
         self._fleet.agent(agent_id)
         asked = await read_model(request, AgentActionRequest, example=_EXAMPLE)
-        return json_response(await self._do(agent_id, asked, actor_of(request)), 202)
+        return json_response(await self._do(agent_id, asked, actor_of(request.headers)), 202)
 
     async def _do(self, agent_id: str, asked: AgentActionRequest, actor: str) -> AgentView:
         if asked.instances is not None:

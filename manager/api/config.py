@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from manager.api.actor import actor_of
+from manager.actor import actor_of
 from manager.api.operation import Operation, json_response
 from manager.specs.diff import ConfigDiff
 from manager.supervision.reloading import Reloader
@@ -63,4 +63,4 @@ class ConfigEndpoints:
         return json_response(await self._reloader.plan())
 
     async def reload(self, request: Request) -> Response:
-        return json_response(await self._reloader.apply(actor=actor_of(request)), 202)
+        return json_response(await self._reloader.apply(actor=actor_of(request.headers)), 202)

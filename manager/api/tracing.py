@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent_service.definition import Tracing
+from manager.actor import actor_of
 from manager.adapter_client import AdapterClient
-from manager.api.actor import actor_of
 from manager.api.operation import Operation, json_response, read_model
 from manager.errors import AdapterDied, AdapterTimeout, StateConflict
 from manager.registry.registry import Registry
@@ -125,7 +125,7 @@ class TracingEndpoints:
     async def _set(self, request: Request, agent_id: str, policy: Tracing | None) -> None:
         self._policies.set(agent_id, policy)
         now = self._policies.of(agent_id)
-        actor = actor_of(request)
+        actor = actor_of(request.headers)
         log.info("Tracing set", agent_id=agent_id, actor=actor, enabled=now.enabled, sample_rate=now.sample_rate)
         instances = [each for each in self._registry.of(agent_id) if not each.expired]
         await asyncio.gather(*(self._tell(agent_id, each.service_url, policy) for each in instances))

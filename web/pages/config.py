@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from manager.actor import actor_of
 from manager.clock import Clock
 from manager.errors import ConfigError, ManagerError
 from manager.notifications.views import DeliveryView, WebhookView
@@ -74,7 +75,7 @@ class ConfigPages:
         """Take the file over, if it still means what the page has shown."""
         seen = (await form(request)).get("plan", "")
         try:
-            await self._reloader.apply(actor=ACTOR, seen=seen)
+            await self._reloader.apply(actor=actor_of(request.headers, ACTOR), seen=seen)
         except ManagerError as error:
             why = "The file is wrong; see below." if isinstance(error, ConfigError) else error.detail
             return await self._refused("Not reloaded", why, error)

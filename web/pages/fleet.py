@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from agent_service.contract import EVENT_STREAM_MEDIA_TYPE
+from manager.actor import actor_of
 from manager.clock import Clock
 from manager.errors import BadRequest, ManagerError
 from manager.supervision.fleet import Fleet
@@ -21,7 +22,7 @@ from web.arrangement import BY_NAME, Arrangement
 from web.commands import Command, give_all
 from web.live import LiveFleet
 from web.pages.answers import PAGE_HEADERS, form_pairs, from_htmx, html
-from web.pages.frame import Frame
+from web.pages.frame import ACTOR, Frame
 from web.rendering import Outcome, Renderer
 from web.view_models import agent_row
 
@@ -111,7 +112,7 @@ class FleetPages:
         agent_id = request.path_params["agent_id"]
         fields = dict(await form_pairs(request))
         try:
-            command = Command.read(fields)
+            command = Command.read(fields, actor_of(request.headers, ACTOR))
             outcome = command.accepted(await command.give(self._fleet, agent_id))
             status = 200
         except ManagerError as error:
@@ -124,7 +125,7 @@ class FleetPages:
         """One action on each of the selected agents, at once."""
         pairs = await form_pairs(request)
         try:
-            command = Command.read(dict(pairs))
+            command = Command.read(dict(pairs), actor_of(request.headers, ACTOR))
             outcome = await give_all(command, self._fleet, [value for name, value in pairs if name == "agent"])
         except BadRequest as error:
             outcome = Outcome("Not sent", error.detail, refused=True)

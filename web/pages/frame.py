@@ -17,7 +17,7 @@ from web.rendering import LiveContext, Outcome, PageContext, Renderer
 from web.session import COOKIE_NAME, Session
 
 ACTOR = "dashboard"
-"""Who asked, for the history."""
+"""Who asked, for the history, where whatever stands before the manager names nobody."""
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

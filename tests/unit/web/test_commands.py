@@ -12,7 +12,7 @@ from web.rendering import Outcome
 
 
 def all_of(world: World, word: str, *agent_ids: str, **fields: str) -> Outcome:
-    return asyncio.run(give_all(Command.read({"action": word, **fields}), world.fleet, agent_ids))
+    return asyncio.run(give_all(Command.read({"action": word, **fields}, "ada"), world.fleet, agent_ids))
 
 
 @pytest.mark.parametrize(
@@ -29,26 +29,26 @@ def all_of(world: World, word: str, *agent_ids: str, **fields: str) -> Outcome:
 )
 def test_a_form_that_asks_for_nothing_possible_is_told_what_is(fields: dict[str, str], told: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        Command.read(fields)
+        Command.read(fields, "ada")
     assert told in refused.value.detail
 
 
 def test_instances_beside_another_button_are_not_its_business() -> None:
-    command = Command.read({"action": "stop", "instances": "a lot", "reason": "  "})
-    assert command == Command("stop", None, None)
+    command = Command.read({"action": "stop", "instances": "a lot", "reason": "  "}, "ada")
+    assert command == Command("stop", "ada")
 
 
 def test_a_restart_with_the_old_one_first_is_a_strategy() -> None:
     world = World(view())
-    asyncio.run(Command.read({"action": "recreate"}).give(world.fleet, "planner"))
-    asyncio.run(Command.read({"action": "pause"}).give(World(view()).fleet, "planner"))
-    assert world.fleet.acts == [("planner", AgentAction.RESTART, "dashboard", None)]
+    asyncio.run(Command.read({"action": "recreate"}, "ada").give(world.fleet, "planner"))
+    asyncio.run(Command.read({"action": "pause"}, "ada").give(World(view()).fleet, "planner"))
+    assert world.fleet.acts == [("planner", AgentAction.RESTART, "ada", None)]
     assert world.fleet.strategies == [Strategy.RECREATE]
 
 
 def test_scale_changes_how_many_are_wanted() -> None:
     world = World(view())
-    command = Command.read({"action": "scale", "instances": " 3 "})
+    command = Command.read({"action": "scale", "instances": " 3 "}, "ada")
     after = asyncio.run(command.give(world.fleet, "planner"))
     assert after.instances_wanted == 3
     assert command.accepted(after) == Outcome("Scale accepted", "3 instances wanted.", refused=False)
@@ -57,7 +57,9 @@ def test_scale_changes_how_many_are_wanted() -> None:
 @pytest.mark.parametrize("word", ["start", "resume", "pause", "restart", "recreate"])
 @pytest.mark.parametrize("state", [AgentState.STOPPED, AgentState.FAILED, AgentState.BACKOFF])
 def test_what_stands_in_the_way_of_an_action_is_told_with_it(word: str, state: AgentState) -> None:
-    outcome = Command.read({"action": word}).accepted(view(state=state, state_reason="it needs the extra 'react'"))
+    outcome = Command.read({"action": word}, "ada").accepted(
+        view(state=state, state_reason="it needs the extra 'react'")
+    )
     assert outcome.held_up and not outcome.refused
     assert outcome.detail == f"The agent is {state.value}: it needs the extra 'react'"
     assert 'class="told accepted held-up"' in World().renderer.outcome(outcome)
@@ -73,7 +75,7 @@ def test_what_stands_in_the_way_of_an_action_is_told_with_it(word: str, state: A
     ],
 )
 def test_nothing_stands_in_the_way_of_what_comes_about(word: str, state: AgentState, reason: str | None) -> None:
-    outcome = Command.read({"action": word}).accepted(view(state=state, state_reason=reason))
+    outcome = Command.read({"action": word}, "ada").accepted(view(state=state, state_reason=reason))
     assert outcome == Outcome(f"{word.capitalize()} accepted", f"The agent is {state.value}.", refused=False)
 
 
@@ -108,4 +110,4 @@ def test_a_refusal_of_one_agent_is_the_fleets() -> None:
     world = World(view())
     world.fleet.refusal = StateConflict("It has a port of its own.")
     with pytest.raises(StateConflict):
-        asyncio.run(Command.read({"action": "scale", "instances": "2"}).give(world.fleet, "planner"))
+        asyncio.run(Command.read({"action": "scale", "instances": "2"}, "ada").give(world.fleet, "planner"))

@@ -116,6 +116,14 @@ def test_a_button_press_from_htmx_answers_with_the_outcome_and_the_row() -> None
     assert world.fleet.acts == [("planner", AgentAction.PAUSE, "dashboard", None)]
 
 
+def test_who_pressed_is_whom_a_proxy_has_named() -> None:
+    world = World(view())
+    ask(world, press("pause"), headers={**HTMX, "X-Actor": "ada@example.org"})
+    assert world.fleet.acts == [("planner", AgentAction.PAUSE, "ada@example.org", None)]
+    refused = ask(World(view()), press("pause"), headers={**HTMX, "X-Actor": "<b>"})
+    assert refused.status_code == 400 and "leave it out" in refused.text
+
+
 def test_a_button_press_without_javascript_leads_back_to_the_row() -> None:
     answer = ask(World(view()), press("stop"))
     assert (answer.status_code, answer.headers["location"]) == (303, "/#agent-planner")
