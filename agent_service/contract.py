@@ -165,7 +165,7 @@ class RegistrationAnswer(WireModel):
     heartbeat_interval_seconds: float
     heartbeat_ttl_seconds: float
     tracing: Tracing | None = None
-    """What a person has set for the agent while the manager runs; None: as its definition says."""
+    """What a person has set for the agent; None: as its definition says."""
 
 
 class CurrentTask(WireModel):

@@ -95,6 +95,7 @@ from manager.telemetry.series import FleetSeries
 from manager.telemetry.tracing.environment import read_settings, tracing_variables
 from manager.telemetry.tracing.opening import open_forward_tracing
 from manager.telemetry.tracing.policies import Policies
+from manager.telemetry.tracing.telling import TracingTeller
 from manager.telemetry.traffic import Traffic
 from manager.version import __version__
 from web.live import LiveFleet
@@ -167,8 +168,13 @@ async def open_manager(
         environ = {**os.environ, **tracing_variables(runtime, os.environ)}
         traced, tracing = read_settings(environ), None
         policies = Policies(
-            lambda agent_id: _defined_tracing(supervisor, agent_id), traced.sample_rate if traced else 1
+            lambda agent_id: _defined_tracing(supervisor, agent_id),
+            traced.sample_rate if traced else 1,
+            store.tracing,
+            clock,
         )
+        await policies.restore()
+        await policies.retain({agent.id for agent in config.agents})
         if traced is not None:
             tracing = open_forward_tracing(traced, policies.of, metrics.registry)
             stack.push_async_callback(tracing.close)
@@ -180,6 +186,7 @@ async def open_manager(
         stack.callback(pool.close)
         tokens = secrets.tokens()
         adapters = AdapterClient(control, tokens=tokens)
+        teller = TracingTeller(adapters, policies.override_of, is_exporting=tracing is not None)
         registry = Registry(
             clock,
             bus,
@@ -214,6 +221,7 @@ async def open_manager(
             log_size=logs.size,
             announce_stacks=logs.announce_stacks,
             listening=listening_urls,
+            tell_tracing=teller.tell,
             kill_grace_seconds=runtime.kill_grace_seconds,
             silence_limit_seconds=runtime.heartbeat_ttl_seconds,
         )
@@ -309,7 +317,7 @@ async def open_manager(
             *Logs(fleet, log_reader, logs, logs.lost_note, clock).operations(),
             *Threads(introspection, adapters).operations(),
             *RegistrationEndpoints(registry, policies.override_of).operations(),
-            *TracingEndpoints(fleet, registry, adapters, policies, is_exporting=tracing is not None).operations(),
+            *TracingEndpoints(fleet, registry, policies, teller.tell, is_exporting=tracing is not None).operations(),
             *Events(history, bus, fleet, clock).operations(),
             *WebhookEndpoints(notifier).operations(),
             *Stacks(
@@ -363,6 +371,7 @@ async def open_manager(
         tasks.start("prune notifications", notifier.prune())
         notifier.start()
         bus.listen(_when_reloaded(lambda: notifier.apply(reloader.running.runtime.webhooks)))
+        bus.listen(_when_reloaded(lambda: _forget_tracing(policies, reloader, tasks)))
         tasks.start("watch state directory", watch_state_directory(check_state_directory, bus))
         tasks.start("prune kept answers", idempotency.run())
         tasks.start("write access log", access_log.run())
@@ -399,6 +408,12 @@ def _when_reloaded(act: Callable[[], None]) -> Callable[[Event], None]:
             act()
 
     return listener
+
+
+def _forget_tracing(policies: Policies, reloader: Reloader, tasks: TaskOwner) -> None:
+    """Of agents that have left the config."""
+    configured = {agent.id for agent in reloader.running.agents}
+    tasks.start("forget what was set of traces", policies.retain(configured), may_end=True)
 
 
 def _defined_tracing(supervisor: Supervisor, agent_id: str) -> Tracing | None:

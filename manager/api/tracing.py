@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agent_service.definition import Tracing
+from agent_service.contract import Timestamp
 from manager.actor import actor_of
-from manager.adapter_client import AdapterClient
 from manager.api.operation import Operation, json_response, read_model
-from manager.errors import AdapterDied, AdapterTimeout, StateConflict
+from manager.errors import StateConflict
 from manager.registry.registry import Registry
 from manager.supervision.fleet import Fleet
+from manager.supervision.views import AgentView
 from manager.telemetry.tracing.policies import Policies
 
 _EXAMPLE = '{"enabled": true, "sample_rate": 0.1}'
@@ -40,7 +42,7 @@ class TracingChange(BaseModel):
 
 class AgentTracing(BaseModel):
     """`exporting`: traces have an endpoint. `sample_rate`: the share of those that begin here. `overridden`: a person
-    has set it, until this manager ends.
+    has set it, `set_by` whom and when; it holds until it is set back or the agent leaves the config.
     """
 
     id: str
@@ -48,30 +50,41 @@ class AgentTracing(BaseModel):
     enabled: bool
     sample_rate: float
     overridden: bool
+    set_by: str | None
+    set_at: Timestamp | None
 
 
 class TracingEndpoints:
-    """The manager decides for what it forwards; adapters are told, for what comes to them directly."""
+    """The manager decides for what it forwards; adapters are told, for what comes to them directly.
+
+    `tell` (agent id, service URL) tells one of them what is set now.
+    """
 
     def __init__(
-        self, fleet: Fleet, registry: Registry, adapters: AdapterClient, policies: Policies, *, is_exporting: bool
+        self,
+        fleet: Fleet,
+        registry: Registry,
+        policies: Policies,
+        tell: Callable[[str, str], Awaitable[None]],
+        *,
+        is_exporting: bool,
     ) -> None:
         self._fleet = fleet
         self._registry = registry
-        self._adapters = adapters
         self._policies = policies
+        self._tell = tell
         self._is_exporting = is_exporting
 
     def operations(self) -> list[Operation]:
         """What this module serves."""
         path = "/api/agent-services/{agent_id}/tracing"
-        problems = (404, 409)
+        problems = (404, 409, 503)
         return [
             Operation("GET", path, "What of the agent is traced", self.show, AgentTracing, problems=(404,)),
             Operation(
                 "PUT",
                 path,
-                "Trace the agent or not, and what share of its requests, until the manager ends",
+                "Trace the agent or not, and what share of its requests, until it is set back",
                 self.change,
                 AgentTracing,
                 body=TracingChange,
@@ -93,21 +106,22 @@ class TracingEndpoints:
         return self._answer(self._fleet.agent(request.path_params["agent_id"]).id)
 
     async def change(self, request: Request) -> Response:
-        agent_id = self._find(request)
+        view = self._find(request)
         asked = await read_model(request, TracingChange, example=_EXAMPLE)
-        now = self._policies.of(agent_id)
-        enabled = now.enabled if asked.enabled is None else asked.enabled
-        sample_rate = now.sample_rate if asked.sample_rate is None else asked.sample_rate
-        await self._set(request, agent_id, Tracing(enabled=enabled, sample_rate=sample_rate))
-        return self._answer(agent_id)
+        actor = actor_of(request.headers)
+        await self._policies.set(
+            view.id, enabled=asked.enabled, sample_rate=asked.sample_rate, actor=actor, managed=view.managed
+        )
+        return await self._announced(view.id, actor)
 
     async def reset(self, request: Request) -> Response:
-        agent_id = self._find(request)
-        await self._set(request, agent_id, None)
-        return self._answer(agent_id)
+        view = self._find(request)
+        actor = actor_of(request.headers)
+        await self._policies.reset(view.id)
+        return await self._announced(view.id, actor)
 
-    def _find(self, request: Request) -> str:
-        """The agent's id. Raises `UnknownAgent`, and `StateConflict` where nothing can be traced."""
+    def _find(self, request: Request) -> AgentView:
+        """The agent. Raises `UnknownAgent`, and `StateConflict` where nothing can be traced."""
         view = self._fleet.agent(request.path_params["agent_id"])
         if not self._is_exporting:
             raise StateConflict(
@@ -120,31 +134,25 @@ class TracingEndpoints:
             raise StateConflict(
                 f"{view.id} is a sidecar and has no tasks to trace.", agent_id=view.id, state=view.state
             )
-        return view.id
+        return view
 
-    async def _set(self, request: Request, agent_id: str, policy: Tracing | None) -> None:
-        self._policies.set(agent_id, policy)
+    async def _announced(self, agent_id: str, actor: str) -> Response:
         now = self._policies.of(agent_id)
-        actor = actor_of(request.headers)
         log.info("Tracing set", agent_id=agent_id, actor=actor, enabled=now.enabled, sample_rate=now.sample_rate)
         instances = [each for each in self._registry.of(agent_id) if not each.expired]
-        await asyncio.gather(*(self._tell(agent_id, each.service_url, policy) for each in instances))
-
-    async def _tell(self, agent_id: str, service_url: str, policy: Tracing | None) -> None:
-        try:
-            await self._adapters.set_tracing(service_url, policy)
-        except (AdapterDied, AdapterTimeout) as error:
-            # A program of another kind, or one on its way out: for what is forwarded to it the manager's word holds.
-            log.info("Tracing could not be told", agent_id=agent_id, error=error.detail)
+        await asyncio.gather(*(self._tell(agent_id, each.service_url) for each in instances))
+        return self._answer(agent_id)
 
     def _answer(self, agent_id: str) -> Response:
-        now = self._policies.of(agent_id)
+        now, record = self._policies.of(agent_id), self._policies.record_of(agent_id)
         return json_response(
             AgentTracing(
                 id=agent_id,
                 exporting=self._is_exporting,
                 enabled=now.enabled,
                 sample_rate=now.sample_rate,
-                overridden=self._policies.override_of(agent_id) is not None,
+                overridden=record is not None,
+                set_by=None if record is None else record.set_by,
+                set_at=None if record is None else datetime.fromisoformat(record.set_at),
             )
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from manager.cli.options import AsJson, Url
-from manager.cli.output import print_json, print_line
+from manager.cli.output import local_time, print_json, print_line
 from manager.cli.session import session_of
 
 
@@ -50,7 +51,7 @@ def tracing(
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """Show or set what of an agent is traced, until the manager ends."""
+    """Show or set what of an agent is traced, until it is set back to `default`."""
     if turned is Switch.DEFAULT and sample_rate is not None:
         raise typer.BadParameter("it is the definition's with default; leave it out", param_hint="--sample-rate")
     with session_of(context).connect(url) as manager:
@@ -69,7 +70,9 @@ def tracing(
 def _sentence(row: dict[str, Any]) -> str:
     if not row["exporting"]:
         return f"{row['id']} is not traced: the manager has no endpoint to send traces to"
-    by = "until the manager ends" if row["overridden"] else "by its definition"
+    by = "by its definition"
+    if row["overridden"]:
+        by = f"set by {row['set_by']}, {local_time(datetime.fromisoformat(row['set_at']))}"
     if not row["enabled"]:
         return f"{row['id']} is not traced ({by})"
     return f"{row['id']} is traced: {row['sample_rate']:.4g} of the requests that begin here ({by})"

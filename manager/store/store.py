@@ -20,6 +20,7 @@ from manager.store.database import open_database
 from manager.store.deliveries import DeliveryTable
 from manager.store.event_table import EventTable
 from manager.store.keyed_answers import KeyedAnswers
+from manager.store.tracing_table import TracingTable
 
 T = TypeVar("T")
 
@@ -68,6 +69,7 @@ class Store:
         self.events = EventTable(self._run)
         self.deliveries = DeliveryTable(self._run)
         self.keyed_answers = KeyedAnswers(self._run)
+        self.tracing = TracingTable(self._run, check)
 
     @classmethod
     async def open(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 metadata = MetaData()
 
@@ -16,6 +16,18 @@ desired_states = Table(
     Column("reason", Text),
     Column("actor", Text, nullable=False),
     Column("changed_at", String(32), nullable=False),
+)
+
+# What a person set of an agent's traces. `managed`: the agent was one of the config.
+tracing_overrides = Table(
+    "tracing_overrides",
+    metadata,
+    Column("agent_id", String(63), primary_key=True),
+    Column("enabled", Boolean, nullable=False),
+    Column("sample_rate", Float, nullable=False),
+    Column("managed", Boolean, nullable=False),
+    Column("set_by", Text, nullable=False),
+    Column("set_at", String(32), nullable=False),
 )
 
 # The lifecycle history. Times are RFC 3339 UTC strings with milliseconds, which sort as text.

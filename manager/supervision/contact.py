@@ -48,6 +48,8 @@ async def _answers(service_url: str, record: InstanceRecord, tools: Tools, news:
         if info.get("instance_id") != record.instance_id:
             return False
         has_our_token = await _tell_location(service_url, tools)
+        # An earlier manager may have been killed between writing it down and telling.
+        await tools.tell_tracing(record.agent_id, service_url)
         report = await tools.adapters.report(service_url)
         tools.registry.register(
             Registration(id=record.agent_id, service_url=service_url, instance_id=record.instance_id)

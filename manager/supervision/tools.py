@@ -22,6 +22,7 @@ class Tools:
 
     `announce_stacks` (agent id, instance id) writes into the agent's log that stacks follow.
     `listening` (pid): the URLs at which that process would answer HTTP.
+    `tell_tracing` (agent id, service URL) tells an adapter what a person has set of its traces.
     `silence_limit_seconds`: for so long an instance may be unresponsive before it is killed.
     """
 
@@ -37,6 +38,7 @@ class Tools:
     log_size: Callable[[str], int]
     announce_stacks: Callable[[str, str], None]
     listening: Callable[[int], Awaitable[list[str]]]
+    tell_tracing: Callable[[str, str], Awaitable[None]]
     kill_grace_seconds: float
     silence_limit_seconds: float
     dependencies: Dependencies = field(default_factory=Dependencies)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -33,6 +34,7 @@ STDIO: Json = {
 }
 # Spans are there soon; the tests wait for them all the same.
 QUICK = {"OTEL_BSP_SCHEDULE_DELAY": "50"}
+KEYED = {**QUICK, "OTEL_EXPORTER_OTLP_HEADERS": f"x-key={SECRET}"}
 
 
 def react(agent_id: str, *servers: Json, tool: str = "meta", **definition: Any) -> Json:
@@ -92,8 +94,7 @@ def manager(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Ite
             {"id": "restarted"},
         ]
         path = write_config(tmp_path_factory.mktemp("traced"), agents, tracingEndpoint=receiver.url)
-        environment = {**QUICK, "OTEL_EXPORTER_OTLP_HEADERS": f"x-key={SECRET}"}
-        with running_manager(path, environment=environment) as running:
+        with running_manager(path, environment=KEYED) as running:
             for agent in agents:
                 running.wait_for(str(agent["id"]), "running")
             yield running
@@ -214,6 +215,74 @@ def test_it_is_switched_at_run_time_and_a_new_process_knows(manager: ManagerProc
     execute(manager, "toggled", headers)
     receiver.trace(on, ROUTE, "invoke_agent toggled")
     assert not [span for span in receiver.spans() if span.trace_id == off]
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGKILL])
+def test_what_was_switched_holds_under_the_next_manager(
+    receiver: Receiver, tmp_path: Path, ended_by: signal.Signals
+) -> None:
+    config = write_config(tmp_path, [{"id": "a"}, {"id": "b"}], tracingEndpoint=receiver.url)
+    path = "/api/agent-services/a/tracing"
+    with running_manager(config, environment=KEYED) as first:
+        pid = first.wait_for("a", "running")["pid"]
+        was_set = first.http.put(path, json={"enabled": False}, headers={"X-Actor": "alice"}).json()
+        assert (was_set["enabled"], was_set["overridden"], was_set["set_by"]) == (False, True, "alice")
+        first.process.send_signal(ended_by)
+        first.wait()
+    with running_manager(config, environment=KEYED) as second:
+        row = second.wait_for("a", "running")
+        assert (row["pid"] == pid) == (ended_by == signal.SIGKILL)
+        assert second.http.get(path).json() == was_set
+        off, headers = called()
+        execute(second, "a", headers)
+        on, headers = called()
+        second.wait_for("b", "running")
+        execute(second, "b", headers)
+        receiver.trace(on, ROUTE, "invoke_agent b")
+        own = f"{row['service_url']}/tracing"
+        until(lambda: not second.http.get(own).json()["enabled"], "the agent itself knows")
+        assert second.http.delete(path).json()["enabled"]
+        assert second.http.get(own).json()["enabled"]
+        assert not [span for span in receiver.spans() if span.trace_id == off]
+        assert second.stop() == 0
+
+
+def test_an_agent_that_was_told_late_is_told_by_the_next_manager(receiver: Receiver, tmp_path: Path) -> None:
+    """As if the manager had been killed between writing it down and telling."""
+    config = write_config(tmp_path, [{"id": "a"}], tracingEndpoint=receiver.url)
+    with running_manager(config, environment=KEYED) as first:
+        own = f"{first.wait_for('a', 'running')['service_url']}/tracing"
+        first.http.put("/api/agent-services/a/tracing", json={"enabled": False})
+        assert first.http.delete(own).json()["enabled"]
+        first.process.send_signal(signal.SIGKILL)
+        first.wait()
+    with running_manager(config, environment=KEYED) as second:
+        until(lambda: not second.http.get(own).json()["enabled"], "the agent knows again")
+        assert second.stop() == 0
+
+
+def test_what_was_switched_is_forgotten_when_the_agent_leaves_the_config(receiver: Receiver, tmp_path: Path) -> None:
+    both, path = [{"id": "a"}, {"id": "b"}], "/api/agent-services/{}/tracing"
+    config = write_config(tmp_path, both, tracingEndpoint=receiver.url)
+    with running_manager(config, environment=KEYED) as first:
+        for each in ("a", "b"):
+            first.wait_for(each, "running")
+            assert first.http.put(path.format(each), json={"enabled": False}).json()["overridden"]
+        write_config(tmp_path, both[1:], tracingEndpoint=receiver.url)
+        assert first.http.post("/api/config/reload").status_code == 202
+        until(lambda: first.http.get(path.format("a")).status_code == 404, "it has left")
+        write_config(tmp_path, both, tracingEndpoint=receiver.url)
+        assert first.http.post("/api/config/reload").status_code == 202
+        assert not first.http.get(path.format("a")).json()["overridden"]
+        assert first.http.get(path.format("b")).json()["overridden"]
+        assert first.stop() == 0
+    write_config(tmp_path, both[:1], tracingEndpoint=receiver.url)
+    with running_manager(config, environment=KEYED) as second:
+        assert second.stop() == 0
+    write_config(tmp_path, both, tracingEndpoint=receiver.url)
+    with running_manager(config, environment=KEYED) as third:
+        assert not third.http.get(path.format("b")).json()["overridden"]
+        assert third.stop() == 0
 
 
 def test_the_spans_of_the_last_task_are_sent_before_the_process_ends(receiver: Receiver, tmp_path: Path) -> None:

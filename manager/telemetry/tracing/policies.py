@@ -1,20 +1,40 @@
-"""What of each agent is traced: as its definition says, or as a person has set it while the manager runs."""
+"""What of each agent is traced: as its definition says, or as a person has set it, over any number of managers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Collection
 
+import structlog
+
+from agent_service.contract import rfc3339
 from agent_service.definition import Tracing
 from agent_service.tracing.policy import Policy
+from manager.clock import Clock
+from manager.errors import StoreUnavailable
+from manager.store.tracing_table import TracingRecord, TracingTable
+
+log = structlog.get_logger(__name__)
 
 
 class Policies:
-    """`defined`: what an agent's definition says now. What a person sets is kept as long as this manager lives."""
+    """`defined`: what an agent's definition says now. What a person sets is on disk before it holds."""
 
-    def __init__(self, defined: Callable[[str], Tracing | None], fleet_rate: float) -> None:
+    def __init__(
+        self, defined: Callable[[str], Tracing | None], fleet_rate: float, table: TracingTable, clock: Clock
+    ) -> None:
         self._defined = defined
         self._fleet_rate = fleet_rate
+        self._table = table
+        self._clock = clock
         self._overrides: dict[str, Tracing] = {}
+        self._records: dict[str, TracingRecord] = {}
+        self._changing = asyncio.Lock()
+
+    async def restore(self) -> None:
+        """Take over what was set under earlier managers. Raises `StoreUnavailable`."""
+        for record in await self._table.all():
+            self._take(record)
 
     def of(self, agent_id: str) -> Tracing:
         """What holds."""
@@ -25,9 +45,49 @@ class Policies:
         """What a person has set."""
         return self._overrides.get(agent_id)
 
-    def set(self, agent_id: str, policy: Tracing | None) -> None:
-        """From now on this; None: as the definition says."""
-        if policy is None:
-            self._overrides.pop(agent_id, None)
-        else:
-            self._overrides[agent_id] = policy
+    def record_of(self, agent_id: str) -> TracingRecord | None:
+        """Who has set it, and when."""
+        return self._records.get(agent_id)
+
+    async def set(
+        self, agent_id: str, *, enabled: bool | None, sample_rate: float | None, actor: str, managed: bool
+    ) -> None:
+        """From now on this; None leaves that part as it is. Raises `StoreUnavailable`, with nothing changed."""
+        async with self._changing:
+            now = self.of(agent_id)
+            record = TracingRecord(
+                agent_id=agent_id,
+                enabled=now.enabled if enabled is None else enabled,
+                sample_rate=now.sample_rate if sample_rate is None else sample_rate,
+                managed=managed,
+                set_by=actor,
+                set_at=rfc3339(self._clock.now()),
+            )
+            await self._table.put(record)
+            self._take(record)
+
+    async def reset(self, agent_id: str) -> None:
+        """From now on as the definition says. Raises `StoreUnavailable`, with nothing changed."""
+        async with self._changing:
+            await self._table.remove([agent_id])
+            self._drop(agent_id)
+
+    async def retain(self, configured: Collection[str]) -> None:
+        """Forget what was set of agents that have left the config since."""
+        async with self._changing:
+            gone = [each for each, record in self._records.items() if record.managed and each not in configured]
+            for agent_id in gone:
+                self._drop(agent_id)
+            try:
+                if gone:
+                    await self._table.remove(gone)
+            except StoreUnavailable as error:
+                log.warning("What was set of traces is forgotten at the next start", agents=gone, error=error.detail)
+
+    def _take(self, record: TracingRecord) -> None:
+        self._records[record.agent_id] = record
+        self._overrides[record.agent_id] = Tracing(enabled=record.enabled, sample_rate=record.sample_rate)
+
+    def _drop(self, agent_id: str) -> None:
+        self._records.pop(agent_id, None)
+        self._overrides.pop(agent_id, None)

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from agent_service.contract import rfc3339
 from agent_service.definition import Tracing
 from manager.adapter_client import AdapterClient
 from manager.api.operation import routes_of
@@ -18,9 +19,21 @@ from manager.errors import UnknownAgent
 from manager.registry.registry import Registry
 from manager.supervision.fleet import Fleet
 from manager.telemetry.tracing.policies import Policies
+from manager.telemetry.tracing.telling import TracingTeller
+from tests.unit.manager.fakes.clock import START, FakeClock
+from tests.unit.manager.fakes.tracing_table import FakeTracingTable
 
 PATH = "/api/agent-services/a/tracing"
-DEFINED = {"id": "a", "exporting": True, "enabled": True, "sample_rate": 0.5, "overridden": False}
+DEFINED = {
+    "id": "a",
+    "exporting": True,
+    "enabled": True,
+    "sample_rate": 0.5,
+    "overridden": False,
+    "set_by": None,
+    "set_at": None,
+}
+BY_ALICE = {"overridden": True, "set_by": "alice", "set_at": rfc3339(START)}
 
 
 class Service:
@@ -29,13 +42,19 @@ class Service:
     def __init__(self, *, is_exporting: bool = True, sidecar: bool = False) -> None:
         self.told: list[tuple[str, str, bytes]] = []
         self.sidecar = sidecar
-        self.policies = Policies(lambda _: Tracing(sample_rate=0.5), 1)
+        self.table = FakeTracingTable()
+        self.policies = Policies(
+            lambda _: Tracing(sample_rate=0.5),
+            1,
+            self.table,  # type: ignore[arg-type]
+            FakeClock(),
+        )
         self.is_exporting = is_exporting
 
     def agent(self, agent_id: str) -> Any:
         if agent_id != "a":
             raise UnknownAgent(f"There is no agent {agent_id!r}.", agent_id=agent_id)
-        return SimpleNamespace(id="a", state="running", sidecar=self.sidecar)
+        return SimpleNamespace(id="a", state="running", sidecar=self.sidecar, managed=True)
 
     def of(self, agent_id: str) -> list[Any]:
         return [
@@ -51,17 +70,21 @@ class Service:
     def ask(self, method: str, path: str = PATH, **options: Any) -> httpx.Response:
         async def scenario() -> httpx.Response:
             adapters = httpx.AsyncClient(transport=httpx.MockTransport(self.hear))
+            teller = TracingTeller(
+                AdapterClient(adapters, tokens=()), self.policies.override_of, is_exporting=self.is_exporting
+            )
             endpoints = TracingEndpoints(
                 cast("Fleet", self),
                 cast("Registry", self),
-                AdapterClient(adapters, tokens=()),
                 self.policies,
+                teller.tell,
                 is_exporting=self.is_exporting,
             )
             handlers = Problems(Path("manager.log")).handlers()
             app = Starlette(routes=routes_of(endpoints.operations(), []), exception_handlers=handlers)
             transport = httpx.ASGITransport(app)
-            async with adapters, httpx.AsyncClient(transport=transport, base_url="http://m") as client:
+            headers = {"X-Actor": "alice"}
+            async with adapters, httpx.AsyncClient(transport=transport, base_url="http://m", headers=headers) as client:
                 return await client.request(method, path, **options)
 
         return asyncio.run(scenario())
@@ -74,12 +97,12 @@ def test_it_shows_what_the_definition_says() -> None:
 def test_a_change_holds_at_once_is_told_every_instance_and_can_be_taken_back() -> None:
     service = Service()
     answer = service.ask("PUT", json={"enabled": False})
-    assert answer.json() == {**DEFINED, "enabled": False, "overridden": True}
+    assert answer.json() == {**DEFINED, **BY_ALICE, "enabled": False}
     assert service.policies.of("a") == Tracing(enabled=False, sample_rate=0.5)
     assert service.told == [("PUT", "http://up/tracing", b'{"enabled":false,"sample_rate":0.5}')]
     # What is left out stays as it is.
     answer = service.ask("PUT", json={"sample_rate": 1})
-    assert answer.json() == {**DEFINED, "enabled": False, "sample_rate": 1, "overridden": True}
+    assert answer.json() == {**DEFINED, **BY_ALICE, "enabled": False, "sample_rate": 1}
     assert service.ask("DELETE").json() == DEFINED
     assert service.told[-1][:2] == ("DELETE", "http://up/tracing")
 
@@ -88,6 +111,14 @@ def test_a_change_holds_at_once_is_told_every_instance_and_can_be_taken_back() -
 def test_what_cannot_be_set_changes_nothing(body: dict[str, Any]) -> None:
     service = Service()
     assert service.ask("PUT", json=body).status_code == 400
+    assert (service.policies.override_of("a"), service.told) == (None, [])
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_what_cannot_be_kept_changes_nothing_and_nobody_is_told(method: str) -> None:
+    service = Service()
+    service.table.refusing = True
+    assert service.ask(method, json={"enabled": False}).status_code == 503
     assert (service.policies.override_of("a"), service.told) == (None, [])
 
 

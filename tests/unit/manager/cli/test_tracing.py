@@ -5,6 +5,10 @@ from typing import Any
 
 import pytest
 
+from agent_service.contract import rfc3339
+from manager.cli.output import local_time
+from tests.unit.manager.fakes.clock import START
+
 PATH = "/api/agent-services/planner/tracing"
 
 
@@ -16,7 +20,10 @@ def row(**changes: Any) -> dict[str, Any]:
     ("changes", "sentence"),
     [
         ({}, "planner is traced: 0.5 of the requests that begin here (by its definition)\n"),
-        ({"enabled": False, "overridden": True}, "planner is not traced (until the manager ends)\n"),
+        (
+            {"enabled": False, "overridden": True, "set_by": "alice", "set_at": rfc3339(START)},
+            f"planner is not traced (set by alice, {local_time(START)})\n",
+        ),
         ({"exporting": False}, "planner is not traced: the manager has no endpoint to send traces to\n"),
     ],
 )

@@ -46,6 +46,7 @@ class World:
     ports: FakePorts = field(default_factory=FakePorts)
     listening: dict[int, list[str]] = field(default_factory=dict)
     announced: list[str] = field(default_factory=list)
+    told_tracing: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.bus = EventBus(self.clock)
@@ -73,12 +74,16 @@ class World:
             log_size=lambda _agent_id: 7,
             announce_stacks=lambda _agent_id, instance_id: self.announced.append(instance_id),
             listening=self._listening,
+            tell_tracing=self._tell_tracing,
             kill_grace_seconds=KILL_GRACE_SECONDS,
             silence_limit_seconds=SILENCE_LIMIT_SECONDS,
         )
 
     async def _listening(self, pid: int) -> list[str]:
         return self.listening.get(pid, [])
+
+    async def _tell_tracing(self, agent_id: str, service_url: str) -> None:
+        self.told_tracing.append((agent_id, service_url))
 
     async def routed(self, agent_id: str) -> RegisteredInstance:
         """The instance that a request goes to now; waits and raises as `Router.lease` does."""

@@ -16,7 +16,15 @@ from manager.errors import StoreUnavailable
 from manager.store import database, tables
 from manager.store.database import FILE_NAME, NEWEST_REVISION, open_database
 
-TABLES = {"desired_states", "events", "idempotency_keys", "instances", "webhook_deliveries", "alembic_version"}
+TABLES = {
+    "desired_states",
+    "events",
+    "idempotency_keys",
+    "instances",
+    "tracing_overrides",
+    "webhook_deliveries",
+    "alembic_version",
+}
 
 
 def table_names(engine: Engine) -> set[str]:

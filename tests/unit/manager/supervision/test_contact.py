@@ -22,6 +22,7 @@ def test_one_without_an_address_on_record_is_found_where_its_process_listens(sup
         world.listening[4242] = ["http://127.0.0.1:5432", URL]
         await until(lambda: world.of().state is AgentState.RUNNING, within=1.1)
         assert world.adapters.locations == {URL: "http://127.0.0.1:8000"}
+        assert world.told_tracing == [("echo", URL)]
         assert world.spawner.launches == [] and world.spawner.adopted[0].signals == []
 
     supervising(scenario)
