@@ -1,7 +1,8 @@
 """Delivers the notifications of one webhook: one at a time, tried again with growing waits, until each is given up.
 
 While the receiver is away (no answer, or 5xx) the whole webhook waits, and goes on with the oldest: in order. One
-that the receiver refuses (4xx) waits by itself, and the others pass it.
+that the receiver refuses (4xx) waits by itself, and the others pass it. Which of the two it is stands with the
+notification, so that the next manager keeps the order.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from manager.errors import StoreUnavailable
 from manager.events import EventBus, EventKind
 from manager.notifications.metrics import WebhookMetrics
 from manager.notifications.sender import Attempt, Sender
-from manager.store.deliveries import Delivery, DeliveryState, DeliveryTable, Waiting
+from manager.store.deliveries import Delivery, DeliveryState, DeliveryTable
 from manager.webhook_settings import WebhookSettings
 
 FIRST_WAIT_SECONDS = 1.0
@@ -56,6 +57,8 @@ class Courier:
         self._jitter = jitter
         self._wake = asyncio.Event()
         self._resting_until = float("-inf")
+        self._tried: Delivery | None = None
+        self._is_ending = False
 
     def wake(self) -> None:
         """There may be something to deliver."""
@@ -67,9 +70,14 @@ class Courier:
         self._resting_until = float("-inf")
         self.wake()
 
+    def end(self) -> None:
+        """Finish what is under way, and nothing more: what was taken is not to be sent again."""
+        self._is_ending = True
+        self.wake()
+
     async def run(self) -> None:
-        """Deliver what comes, for ever."""
-        while True:
+        """Deliver what comes, until the end."""
+        while not self._is_ending:
             self._wake.clear()
             try:
                 wait = await self._step()
@@ -90,11 +98,12 @@ class Courier:
 
     async def _step(self) -> float | None:
         """Deliver at most one; answers after how many seconds to look again, None where only a new one matters."""
+        await self._keep()
         name = self.settings.name
-        waiting = (await self._table.waiting()).get(name, Waiting())
-        if waiting.count > PENDING_LIMIT:
+        waiting = (await self._table.waiting()).get(name, 0)
+        if waiting > PENDING_LIMIT:
             await self._give_up_oldest()
-        self._metrics.waiting(name, min(waiting.count, PENDING_LIMIT))
+        self._metrics.waiting(name, min(waiting, PENDING_LIMIT))
         if (rest := self._resting_until - self._clock.monotonic()) > 0:
             return rest
         delivery = await self._table.next(name, self._clock.now())
@@ -109,9 +118,16 @@ class Courier:
         attempt = await self._attempt(delivery)
         jitter = self._jitter()
         wait = _wait_after(delivery.attempts, attempt, jitter)
-        tried = self._judged(delivery, attempt, wait=None if self._is_over(delivery) else wait)
+        self._tried = self._judged(delivery, attempt, wait=None if self._is_over(delivery) else wait)
         self._note(attempt, _wait_after(self.failures, attempt, jitter))
+        await self._keep()
+
+    async def _keep(self) -> None:
+        """Write down what became of the newest attempt. Nothing is sent before: it might be the same once more."""
+        if (tried := self._tried) is None:
+            return
         await self._table.update(tried)
+        self._tried = None
         if tried.state == DeliveryState.GIVEN_UP:
             attempts = f"{tried.attempts} attempt{'s' if tried.attempts > 1 else ''}"
             self._announce(1, f"The notification {tried.id} was given up after {attempts}", str(tried.error))
@@ -126,6 +142,7 @@ class Courier:
         tried = replace(
             delivery,
             attempts=delivery.attempts + 1,
+            refused=attempt.is_refused,
             status=attempt.status,
             error=attempt.error,
             duration_ms=attempt.duration_ms,
@@ -170,6 +187,8 @@ class Courier:
         return age.total_seconds() >= self.settings.give_up_after_seconds
 
     def _seconds_until(self, delivery: Delivery) -> float:
+        if not delivery.attempts:
+            return 0.0
         due = datetime.fromisoformat(delivery.next_attempt_at or delivery.created_at)
         seconds = (due - self._clock.now()).total_seconds()
         # No wait is longer: this one was written down before the clock was set back.

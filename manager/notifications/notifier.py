@@ -17,13 +17,15 @@ from manager.notifications.message import notification, test_notification
 from manager.notifications.metrics import WebhookMetrics
 from manager.notifications.sender import Sender
 from manager.notifications.views import DeliveryView, WebhookView, delivery_view
-from manager.store.deliveries import PRUNE_SLICE, Delivery, DeliveryState, DeliveryTable, Waiting
+from manager.store.deliveries import PRUNE_SLICE, Delivery, DeliveryState, DeliveryTable
 from manager.tasks import TaskOwner
 from manager.webhook_settings import WebhookSettings
 
 RETENTION = timedelta(days=7)
 """After that a notification is forgotten, whatever became of it."""
 _PRUNE_SECONDS = 3600.0
+# Seconds that an attempt under way has to be answered when the manager is about to end.
+_FINISH_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -53,16 +55,22 @@ class Notifier:
         self._jitter = jitter
         self._tasks = TaskOwner()
         self._couriers: dict[str, tuple[Courier, asyncio.Task[None] | None]] = {}
+        self._leaving: dict[str, asyncio.Task[None]] = {}
         for webhook in webhooks:
             self._couriers[webhook.name] = self._courier(webhook), None
 
     def start(self) -> None:
         """Begin to deliver what waits and what comes."""
         for name, (courier, _) in self._couriers.items():
-            self._couriers[name] = courier, self._tasks.start(f"webhook {name}", courier.run())
+            self._couriers[name] = courier, self._begin(courier)
 
     async def close(self) -> None:
-        """Stop; what is under way will be delivered by the next manager."""
+        """Stop; what is not answered in a moment will be delivered by the next manager, with all that waits."""
+        for courier, _ in self._couriers.values():
+            courier.end()
+        tasks = [*(task for _, task in self._couriers.values() if task is not None), *self._leaving.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=_FINISH_SECONDS)
         await self._tasks.close()
         await self._sender.close()
 
@@ -80,15 +88,16 @@ class Notifier:
         """Take other settings over. What waits for a webhook that is gone waits for its return."""
         wanted = {webhook.name: webhook for webhook in webhooks}
         for name in self._couriers.keys() - wanted.keys():
-            _, task = self._couriers.pop(name)
+            courier, task = self._couriers.pop(name)
+            courier.end()
             if task is not None:
-                task.cancel()
+                self._leaving[name] = task
         for name, webhook in wanted.items():
             if name in self._couriers:
                 self._couriers[name][0].settings = webhook
             else:
                 courier = self._courier(webhook)
-                self._couriers[name] = courier, self._tasks.start(f"webhook {name}", courier.run())
+                self._couriers[name] = courier, self._begin(courier)
         # A reload is also how a person says that what was wrong is mended.
         self._tasks.start("retry notifications", self._resume_all(), may_end=True)
 
@@ -125,6 +134,11 @@ class Notifier:
         self._metrics.begin(webhook.name)
         return Courier(webhook, self._table, self._sender, self._bus, self._clock, self._metrics, jitter=self._jitter)
 
+    def _begin(self, courier: Courier) -> asyncio.Task[None]:
+        name = courier.settings.name
+        work = _after(self._leaving.pop(name, None), courier)
+        return self._tasks.start(f"webhook {name}", work, may_end=True)
+
     def _named(self, name: str) -> Courier:
         if name not in self._couriers:
             known = ", ".join(self._couriers) or "none"
@@ -138,9 +152,9 @@ class Notifier:
             except StoreUnavailable as error:
                 log.warning("Notifications wait for their next attempt", error=error.detail)
 
-    async def _view(self, courier: Courier, waiting: Mapping[str, Waiting]) -> WebhookView:
+    async def _view(self, courier: Courier, waiting: Mapping[str, int]) -> WebhookView:
         settings = courier.settings
-        mine = waiting.get(settings.name, Waiting())
+        following = await self._table.next(settings.name, self._clock.now())
         tried = await self._table.last_tried(settings.name)
         delivered = await self._table.last_tried(settings.name, state=DeliveryState.DELIVERED)
         return WebhookView.model_validate(
@@ -149,13 +163,20 @@ class Notifier:
                 "url": settings.url,
                 "kinds": list(settings.kinds),
                 "agents": None if settings.agents is None else list(settings.agents),
-                "pending": mine.count,
+                "pending": waiting.get(settings.name, 0),
                 "consecutive_failures": courier.failures,
-                "next_attempt_at": mine.next_attempt_at,
+                "next_attempt_at": following.next_attempt_at if following else None,
                 "last_delivery": delivery_view(tried) if tried else None,
                 "last_delivered_at": delivered.finished_at if delivered else None,
             }
         )
+
+
+async def _after(leaving: asyncio.Task[None] | None, courier: Courier) -> None:
+    # A webhook that was taken out and put back: what is under way is not to be sent twice.
+    if leaving is not None:
+        await asyncio.wait({leaving})
+    await courier.run()
 
 
 def _wants(webhook: WebhookSettings, event: Event) -> bool:

@@ -13,7 +13,7 @@ from manager.store import tables
 
 FILE_NAME = "manager.db"
 # Of the newest file in `migrations/versions`.
-NEWEST_REVISION = "0005"
+NEWEST_REVISION = "0006"
 
 # As Alembic makes it.
 _REVISIONS = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, not_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from agent_service.contract import rfc3339
@@ -33,7 +33,8 @@ class DeliveryState(StrEnum):
 class Delivery:
     """One notification to one webhook. `id` names it to the receiver, in every attempt; `event_id` is None for a test.
 
-    Times are RFC 3339. `status`, `error` (a sentence) and `duration_ms` are those of the newest attempt.
+    Times are RFC 3339. `status`, `error` (a sentence) and `duration_ms` are those of the newest attempt. `refused`: the
+    receiver was there then and did not take this one, so that the others need not wait for it.
     """
 
     id: str
@@ -44,19 +45,12 @@ class Delivery:
     created_at: str
     state: str = DeliveryState.PENDING
     attempts: int = 0
+    refused: bool = False
     next_attempt_at: str | None = None
     finished_at: str | None = None
     status: int | None = None
     error: str | None = None
     duration_ms: float | None = None
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """How many notifications of a webhook wait, and when the next of them is tried."""
-
-    count: int = 0
-    next_attempt_at: str | None = None
 
 
 class DeliveryTable:
@@ -70,13 +64,16 @@ class DeliveryTable:
         await self._run(lambda db: enqueue(db, [delivery]))
 
     async def next(self, webhook: str, now: datetime) -> Delivery | None:
-        """The first that is due; where none is, the one that is due next; None where none waits."""
+        """The oldest, due or not, but for those that wait by themselves and are not due; where there are only such, the
+        one that is due first; None where none waits.
+        """
         query = select(_deliveries).where(*_pending(webhook)).limit(1)
-        due = query.where(_deliveries.c.next_attempt_at <= rfc3339(now)).order_by(_deliveries.c.number)
+        passed = and_(_deliveries.c.refused, _deliveries.c.next_attempt_at > rfc3339(now))
+        first = query.where(not_(passed)).order_by(_deliveries.c.number)
         later = query.order_by(_deliveries.c.next_attempt_at, _deliveries.c.number)
 
         def work(db: Connection) -> Delivery | None:
-            row = db.execute(due).mappings().first() or db.execute(later).mappings().first()
+            row = db.execute(first).mappings().first() or db.execute(later).mappings().first()
             return _delivery(row) if row else None
 
         return await self._run(work)
@@ -120,12 +117,12 @@ class DeliveryTable:
         row = await self._run(lambda db: db.execute(query).mappings().first())
         return _delivery(row) if row else None
 
-    async def waiting(self) -> dict[str, Waiting]:
-        """By webhook."""
-        query = select(_deliveries.c.webhook, func.count(), func.min(_deliveries.c.next_attempt_at))
+    async def waiting(self) -> dict[str, int]:
+        """How many wait, by webhook."""
+        query = select(_deliveries.c.webhook, func.count())
         query = query.where(_deliveries.c.state == DeliveryState.PENDING).group_by(_deliveries.c.webhook)
         rows = await self._run(lambda db: db.execute(query).all())
-        return {webhook: Waiting(count, next_at) for webhook, count, next_at in rows}
+        return {webhook: count for webhook, count in rows}
 
     async def prune(self, before: datetime) -> int:
         """Forget some that are older, whatever became of them; answers how many, at most a slice."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text, false
 
 metadata = MetaData()
 
@@ -81,7 +81,8 @@ idempotency_keys = Table(
     Index("ix_idempotency_keys_created_at", "created_at"),
 )
 
-# Notifications that wait to be delivered, and what became of the newest others. `event_id` is null for a test.
+# Notifications that wait to be delivered, and what became of the newest others. `event_id` is null for a test. One that
+# was `refused` waits by itself; any other holds up those after it.
 webhook_deliveries = Table(
     "webhook_deliveries",
     metadata,
@@ -94,6 +95,7 @@ webhook_deliveries = Table(
     Column("state", String(16), nullable=False),
     Column("created_at", String(32), nullable=False),
     Column("attempts", Integer, nullable=False),
+    Column("refused", Boolean, nullable=False, server_default=false()),
     Column("next_attempt_at", String(32)),
     Column("finished_at", String(32)),
     Column("status", Integer),

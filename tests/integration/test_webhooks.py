@@ -59,7 +59,10 @@ class Received:
 
 
 class Receiver:
-    """Answers each POST with the next of `answers`, the last one stays: a status, or `hang`."""
+    """Answers each POST with the next of `answers`; the last one stays.
+
+    Each is a status, `hang`, `late` (204 on release) or `busy` (503, and to be left alone for 10 s).
+    """
 
     def __init__(self) -> None:
         self.answers: list[int | str] = [204]
@@ -89,7 +92,11 @@ class Receiver:
                     receiver.release.wait(DEADLINE_SECONDS)
                     self.close_connection = True
                     return
-                self.send_response(int(answer))
+                if answer == "late":
+                    receiver.release.wait(DEADLINE_SECONDS)
+                self.send_response({"late": 204, "busy": 503}.get(str(answer)) or int(answer))
+                if answer == "busy":
+                    self.send_header("retry-after", "10")
                 if answer == 302:
                     self.send_header("location", "/elsewhere")
                 self.send_header("content-length", "0")
@@ -127,11 +134,17 @@ def fail(manager: ManagerProcess) -> None:
     manager.wait_for("doomed", "failed")
 
 
+def deliveries(manager: ManagerProcess) -> list[dict[str, Any]]:
+    """Newest first."""
+    found: list[dict[str, Any]] = manager.http.get("/api/webhooks/oncall/deliveries").json()["deliveries"]
+    return found
+
+
 def delivery(manager: ManagerProcess, state: str, delivery_id: str) -> dict[str, Any]:
     """The notification, once it is in that state."""
 
     def found() -> dict[str, Any] | None:
-        listed = manager.http.get("/api/webhooks/oncall/deliveries").json()["deliveries"]
+        listed = deliveries(manager)
         return next((each for each in listed if (each["id"], each["state"]) == (delivery_id, state)), None)
 
     return until(found, f"the notification is {state}", seconds=120)
@@ -190,6 +203,47 @@ def test_a_manager_that_is_killed_before_the_delivery_loses_nothing(
         again.verify()
         assert again.body == first.body
         delivery(manager, "delivered", first.id)
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGKILL])
+def test_the_next_manager_goes_on_in_the_same_order(
+    tmp_path: Path, receiver: Receiver, ended_by: signal.Signals
+) -> None:
+    receiver.answers = ["busy"]
+    path = config(tmp_path, receiver)
+    with managed(path) as manager:
+        fail(manager)
+        first = receiver.next().id
+        until(lambda: deliveries(manager)[0]["attempts"] > 0, "the first attempt is written down")
+        manager.act("doomed", "start", reason="to see it fail again")
+        until(lambda: len(deliveries(manager)) == 2, "the second notification waits")
+        manager.process.send_signal(ended_by)
+        manager.wait()
+    while not receiver.received.empty():
+        assert receiver.received.get().id == first
+    receiver.answers = [204]
+    with managed(path) as manager:
+        # The agent fails once more under this manager, which is told as well.
+        until(lambda: [each["state"] for each in deliveries(manager)] == ["delivered"] * 3, "all have arrived")
+        told = [receiver.next() for _ in range(3)]
+        assert receiver.received.empty()
+        events = [each.message["data"]["id"] for each in told]
+        assert (told[0].id, events) == (first, sorted(events))
+
+
+def test_what_is_taken_while_the_manager_stops_comes_once(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.answers = ["late", 204]
+    path = config(tmp_path, receiver)
+    with managed(path) as manager:
+        fail(manager)
+        first = receiver.next().id
+        manager.process.send_signal(signal.SIGTERM)
+        until(lambda: (tmp_path / "logs" / "manager.log").read_text().count("The manager drains"), "it is about to end")
+        receiver.release.set()
+        manager.wait()
+    with managed(path) as manager:
+        delivery(manager, "delivered", first)
+        assert receiver.next().id != first
 
 
 def test_a_reload_takes_webhooks_over_and_a_test_says_whether_they_are_reached(

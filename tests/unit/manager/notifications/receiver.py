@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,7 +16,7 @@ from manager.events import Event, EventBus
 from manager.notifications.metrics import WebhookMetrics
 from manager.notifications.notifier import Notifier
 from manager.notifications.sender import Attempt
-from manager.store.deliveries import PRUNE_SLICE, Delivery, DeliveryState, Waiting
+from manager.store.deliveries import PRUNE_SLICE, Delivery, DeliveryState
 from manager.webhook_settings import WebhookSettings
 from tests.unit.manager.fakes.clock import FakeClock, run
 
@@ -31,13 +32,13 @@ class FakeTable:
         self.rows[delivery.id] = delivery
 
     async def next(self, webhook: str, now: datetime) -> Delivery | None:
-        if self.refusing:
-            raise StoreUnavailable("The disk is full; make room.")
+        self._work()
         pending = [row for row in self.of(webhook) if row.state == DeliveryState.PENDING]
-        due = [row for row in pending if str(row.next_attempt_at) <= rfc3339(now)]
-        return next(iter(due), None) or min(pending, key=lambda row: str(row.next_attempt_at), default=None)
+        waiting = [row for row in pending if not row.refused or str(row.next_attempt_at) <= rfc3339(now)]
+        return next(iter(waiting), None) or min(pending, key=lambda row: str(row.next_attempt_at), default=None)
 
     async def update(self, delivery: Delivery) -> None:
+        self._work()
         self.rows[delivery.id] = delivery
 
     async def make_due(self, webhook: str, now: datetime) -> None:
@@ -57,16 +58,8 @@ class FakeTable:
     async def last_tried(self, webhook: str, *, state: DeliveryState | None = None) -> Delivery | None:
         return next((row for row in self.of(webhook)[::-1] if row.attempts and state in (None, row.state)), None)
 
-    async def waiting(self) -> dict[str, Waiting]:
-        pending = [row for row in self.rows.values() if row.state == DeliveryState.PENDING]
-        names = {row.webhook for row in pending}
-        return {
-            name: Waiting(
-                sum(row.webhook == name for row in pending),
-                min(str(row.next_attempt_at) for row in pending if row.webhook == name),
-            )
-            for name in names
-        }
+    async def waiting(self) -> dict[str, int]:
+        return Counter(row.webhook for row in self.rows.values() if row.state == DeliveryState.PENDING)
 
     async def prune(self, before: datetime) -> int:
         old = [row.id for row in self.rows.values() if row.created_at < rfc3339(before)][:PRUNE_SLICE]
@@ -76,6 +69,10 @@ class FakeTable:
 
     def of(self, webhook: str) -> list[Delivery]:
         return [row for row in self.rows.values() if row.webhook == webhook]
+
+    def _work(self) -> None:
+        if self.refusing:
+            raise StoreUnavailable("The disk is full; make room.")
 
 
 @dataclass(frozen=True)
@@ -120,9 +117,9 @@ def webhook(name: str = "oncall", **changes: Any) -> WebhookSettings:
 class World:
     """A started notifier, and what surrounds it. `events`: what it has published."""
 
-    def __init__(self, clock: FakeClock, *webhooks: WebhookSettings) -> None:
+    def __init__(self, clock: FakeClock, *webhooks: WebhookSettings, table: FakeTable | None = None) -> None:
         self.clock = clock
-        self.table = FakeTable()
+        self.table = table or FakeTable()
         self.sender = FakeSender(clock)
         self.registry = CollectorRegistry()
         self.bus = EventBus(clock)
@@ -160,12 +157,13 @@ def notify(
     scenario: Callable[[World], Awaitable[None]],
     *webhooks: WebhookSettings,
     prepare: Callable[[World], None] = lambda _: None,
+    table: FakeTable | None = None,
 ) -> None:
-    """Run `scenario` beside a started notifier, in virtual time."""
+    """Run `scenario` beside a started notifier, in virtual time; `table`: what an earlier one has left."""
     clock = FakeClock()
 
     async def main() -> None:
-        world = World(clock, *webhooks)
+        world = World(clock, *webhooks, table=table)
         prepare(world)
         world.notifier.start()
         try:

@@ -17,7 +17,7 @@ from manager.notifications.notifier import RETENTION
 from manager.notifications.sender import Attempt
 from manager.store.deliveries import DeliveryState
 from tests.unit.manager.fakes.clock import START, until
-from tests.unit.manager.notifications.receiver import Sent, World, notify, webhook
+from tests.unit.manager.notifications.receiver import FakeTable, Sent, World, notify, webhook
 
 
 def failed(number: int, agent_id: str | None = "echo") -> Event:
@@ -204,10 +204,127 @@ def test_what_an_earlier_manager_left_is_delivered_under_its_id() -> None:
     notify(scenario, prepare=leave)
 
 
-def test_a_clock_that_was_set_back_delays_nothing_for_long() -> None:
+def test_the_next_manager_keeps_the_order_while_the_receiver_is_away() -> None:
+    table = FakeTable()
+
+    async def before(world: World) -> None:
+        world.sender.answer = world.sender.refuse
+        await world.happen(failed(1))
+        await asyncio.sleep(100)
+        await world.happen(failed(2))
+
+    async def after(world: World) -> None:
+        world.sender.answer = world.sender.refuse
+        await world.happen(failed(3))
+        await asyncio.sleep(200)
+        assert set(world.told()) == {1}
+        world.sender.answer = world.sender.take
+        await until(lambda: len(set(world.told())) == 3, within=1000)
+        assert world.told()[-3:] == [1, 2, 3]
+
+    notify(before, table=table)
+    notify(after, table=table)
+
+
+def test_the_next_manager_lets_the_others_pass_what_alone_is_refused() -> None:
+    table = FakeTable()
+
+    async def before(world: World) -> None:
+        async def refuse(sent: Sent) -> Attempt:
+            return Attempt(1.0, 400, "It answered 400 Bad Request.")
+
+        world.sender.answer = refuse
+        await world.happen(failed(1))
+        await asyncio.sleep(100)
+
+    async def after(world: World) -> None:
+        await world.happen(failed(2))
+        await asyncio.sleep(0.1)
+        assert world.told() == [2]
+        await asyncio.sleep(200)
+        assert world.told() == [2, 1]
+
+    notify(before, table=table)
+    notify(after, table=table)
+
+
+def test_what_was_taken_is_not_sent_again_because_the_disk_is_full() -> None:
+    async def scenario(world: World) -> None:
+        async def fill_the_disk(sent: Sent) -> Attempt:
+            world.table.refusing = True
+            return Attempt(1.0, 204)
+
+        world.sender.answer = fill_the_disk
+        (delivery,) = await world.happen(failed(1))
+        await asyncio.sleep(60)
+        assert world.table.rows[delivery.id].state == DeliveryState.PENDING
+        world.table.refusing = False
+        await asyncio.sleep(10)
+        assert world.table.rows[delivery.id].state == DeliveryState.DELIVERED
+        assert world.told() == [1]
+
+    notify(scenario)
+
+
+async def slow(sent: Sent) -> Attempt:
+    await asyncio.sleep(1.5)
+    return Attempt(1.0, 204)
+
+
+def test_what_is_taken_while_the_manager_ends_is_not_sent_again_and_nothing_more_is_begun() -> None:
+    table = FakeTable()
+
+    async def before(world: World) -> None:
+        world.sender.answer = slow
+        await world.happen(failed(1), failed(2))
+        await asyncio.sleep(0.1)
+        await world.notifier.close()
+        assert world.told() == [1]
+
+    async def after(world: World) -> None:
+        await asyncio.sleep(10)
+        assert world.told() == [2]
+
+    notify(before, table=table)
+    notify(after, table=table)
+
+
+def test_the_end_does_not_wait_long_for_a_receiver_that_hangs() -> None:
+    async def scenario(world: World) -> None:
+        async def hang(sent: Sent) -> Attempt:
+            await asyncio.sleep(3600)
+            return Attempt(1.0, 204)
+
+        world.sender.answer = hang
+        (delivery,) = await world.happen(failed(1))
+        await asyncio.sleep(0.1)
+        began = world.clock.monotonic()
+        await world.notifier.close()
+        assert world.clock.monotonic() - began < 5
+        assert world.table.rows[delivery.id].state == DeliveryState.PENDING
+
+    notify(scenario)
+
+
+def test_a_webhook_that_is_taken_out_and_put_back_meanwhile_is_told_once() -> None:
+    async def scenario(world: World) -> None:
+        world.sender.answer = slow
+        await world.happen(failed(1), failed(2))
+        await asyncio.sleep(0.1)
+        for webhooks in ([], [webhook()], [], [webhook()]):
+            world.notifier.apply(webhooks)
+        await asyncio.sleep(10)
+        assert world.told() == [1, 2]
+
+    notify(scenario)
+
+
+@pytest.mark.parametrize("attempts", [0, 3])
+def test_a_clock_that_was_set_back_delays_nothing_for_long(attempts: int) -> None:
     def leave(world: World) -> None:
         (delivery,) = world.notifier.of([failed(1)])
-        world.table.rows["x"] = replace(delivery, id="x", next_attempt_at=rfc3339(START + timedelta(days=2)))
+        later = rfc3339(START + timedelta(days=2))
+        world.table.rows["x"] = replace(delivery, id="x", attempts=attempts, next_attempt_at=later)
 
     async def scenario(world: World) -> None:
         await asyncio.sleep(1)
@@ -314,9 +431,10 @@ def test_a_view_tells_how_a_webhook_does() -> None:
         world.sender.answer = world.sender.refuse
         await world.happen(failed(2))
         await asyncio.sleep(0.5)
+        await world.happen(failed(3))
         (ill,) = await world.notifier.views()
-        assert (ill.pending, ill.consecutive_failures) == (1, 1)
-        assert ill.next_attempt_at is not None
+        assert (ill.pending, ill.consecutive_failures) == (2, 1)
+        assert ill.next_attempt_at is not None and ill.next_attempt_at > world.clock.now()
         assert ill.last_delivery is not None
         assert ill.last_delivery.error == "It answered 500 Internal Server Error."
         assert ill.last_delivered_at == well.last_delivered_at

@@ -89,6 +89,20 @@ def test_an_older_file_is_migrated_and_keeps_what_it_holds(tmp_path: Path) -> No
     engine.dispose()
 
 
+def test_notifications_that_wait_in_an_older_file_go_on_waiting(tmp_path: Path) -> None:
+    engine = migrated(tmp_path, "0004")
+    row = "'msg_1', 'oncall', 'agent.failed', '{}', 'pending', 't', 3"
+    columns = "id, webhook, type, body, state, created_at, attempts"
+    with engine.begin() as connection:
+        connection.execute(text(f"INSERT INTO webhook_deliveries ({columns}) VALUES ({row})"))
+    engine.dispose()
+    engine = open_database(tmp_path)
+    with engine.connect() as connection:
+        (kept,) = connection.execute(tables.webhook_deliveries.select()).mappings().all()
+    assert (kept["id"], kept["attempts"], kept["refused"]) == ("msg_1", 3, False)
+    engine.dispose()
+
+
 def test_an_up_to_date_file_is_opened_without_alembic(tmp_path: Path) -> None:
     open_database(tmp_path).dispose()
     script = (

@@ -12,7 +12,7 @@ import pytest
 from agent_service.contract import rfc3339
 from manager.errors import StoreUnavailable
 from manager.events import Event, EventKind
-from manager.store.deliveries import PRUNE_SLICE, Delivery, DeliveryState, Waiting
+from manager.store.deliveries import PRUNE_SLICE, Delivery, DeliveryState
 from manager.store.store import Store
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
@@ -81,12 +81,24 @@ def test_tests_belong_to_no_event_and_are_kept_each(tmp_path: Path) -> None:
     with_store(tmp_path, scenario)
 
 
-def test_next_is_the_oldest_that_is_due_else_the_one_that_is_due_first(tmp_path: Path) -> None:
+def test_next_is_the_oldest_whether_it_is_due_or_not(tmp_path: Path) -> None:
     async def scenario(store: Store) -> None:
-        await enqueue(store, delivery(1, after=60), delivery(2, after=30), delivery(3, "audit"))
-        found = [await store.deliveries.next("oncall", NOON + timedelta(seconds=wait)) for wait in (0, 30, 60)]
-        assert [each.event_id for each in found if each] == [2, 2, 1]
+        await enqueue(store, delivery(1, after=60, attempts=3), delivery(2), delivery(3, "audit"))
+        assert await store.deliveries.next("oncall", NOON) == delivery(1, after=60, attempts=3)
         assert await store.deliveries.next("nobody", NOON) is None
+
+    with_store(tmp_path, scenario)
+
+
+def test_next_passes_what_is_refused_until_it_is_due(tmp_path: Path) -> None:
+    async def scenario(store: Store) -> None:
+        await enqueue(store, delivery(1, after=60, refused=True), delivery(2, after=30, refused=True))
+        waits = (0, 30, 60)
+        found = [await store.deliveries.next("oncall", NOON + timedelta(seconds=wait)) for wait in waits]
+        assert [each.event_id for each in found if each] == [2, 2, 1]
+        await enqueue(store, delivery(3))
+        found = [await store.deliveries.next("oncall", NOON + timedelta(seconds=wait)) for wait in waits]
+        assert [each.event_id for each in found if each] == [3, 2, 1]
 
     with_store(tmp_path, scenario)
 
@@ -96,13 +108,13 @@ def test_what_became_of_one_is_kept(tmp_path: Path) -> None:
         await enqueue(store, delivery(1), delivery(2))
         done = replace(delivery(1), state=DeliveryState.DELIVERED, attempts=2, next_attempt_at=None, status=204)
         await store.deliveries.update(replace(done, finished_at=rfc3339(NOON), duration_ms=1.5))
-        tried = replace(delivery(2), attempts=1, error="It hung.")
+        tried = replace(delivery(2), attempts=1, refused=True, error="It answered 400 Bad Request.")
         await store.deliveries.update(tried)
         assert (await store.deliveries.last_tried("oncall")) == tried
         last = await store.deliveries.last_tried("oncall", state=DeliveryState.DELIVERED)
         assert last is not None
         assert (last.event_id, last.finished_at) == (1, rfc3339(NOON))
-        assert await store.deliveries.waiting() == {"oncall": Waiting(1, rfc3339(NOON))}
+        assert await store.deliveries.waiting() == {"oncall": 1}
 
     with_store(tmp_path, scenario)
 
@@ -114,7 +126,7 @@ def test_the_oldest_are_given_up_where_too_many_wait(tmp_path: Path) -> None:
         assert given_up == 2
         states = {each.event_id: each.state for each in await store.deliveries.newest("oncall", 9)}
         assert states == {1: "given_up", 2: "given_up", 3: "pending"}
-        assert (await store.deliveries.waiting())["audit"].count == 1
+        assert (await store.deliveries.waiting())["audit"] == 1
 
     with_store(tmp_path, scenario)
 
@@ -123,10 +135,8 @@ def test_all_that_waits_can_be_made_due(tmp_path: Path) -> None:
     async def scenario(store: Store) -> None:
         await enqueue(store, delivery(1, after=600), delivery(2, "audit", after=600))
         await store.deliveries.make_due("oncall", NOON)
-        assert await store.deliveries.waiting() == {
-            "oncall": Waiting(1, rfc3339(NOON)),
-            "audit": Waiting(1, rfc3339(NOON + timedelta(seconds=600))),
-        }
+        assert await store.deliveries.next("oncall", NOON) == delivery(1)
+        assert await store.deliveries.next("audit", NOON) == delivery(2, "audit", after=600)
 
     with_store(tmp_path, scenario)
 
