@@ -23,29 +23,37 @@ class Cgroup:
     """The group of one instance. Everything about one that is not there any more is harmless."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def enter(self) -> None:
         """Move this very process in; what it starts is born there. Without the group it stays where it is."""
         with contextlib.suppress(OSError):
-            (self._path / "cgroup.procs").write_text("0")
+            (self.path / "cgroup.procs").write_text("0")
 
     def kill(self) -> None:
         """End all that is in it, at once."""
         with contextlib.suppress(OSError):
-            (self._path / "cgroup.kill").write_text("1")
+            (self.path / "cgroup.kill").write_text("1")
 
     @property
     def is_empty(self) -> bool:
         """Nothing lives in it, nor below it."""
         try:
-            return "populated 0" in (self._path / "cgroup.events").read_text(encoding="ascii")
+            return "populated 0" in (self.path / "cgroup.events").read_text(encoding="ascii")
         except OSError:
             return True
 
+    def processes(self) -> list[int]:
+        """What lives in it and below it, by pid."""
+        found: set[int] = set()
+        for directory, _, _ in os.walk(self.path):
+            with contextlib.suppress(OSError):
+                found.update(map(int, (Path(directory) / "cgroup.procs").read_text(encoding="ascii").split()))
+        return sorted(found)
+
     def remove(self) -> None:
         """Take an empty one away, with those that the instance has made below it."""
-        for directory, _, _ in os.walk(self._path, topdown=False):
+        for directory, _, _ in os.walk(self.path, topdown=False):
             with contextlib.suppress(OSError):
                 os.rmdir(directory)
 
@@ -55,6 +63,11 @@ class Cgroups:
 
     def __init__(self, parent: Path | None) -> None:
         self._parent = parent
+
+    @property
+    def can_be(self) -> bool:
+        """Whether this system lets us make any."""
+        return self._parent is not None
 
     def make(self, instance_id: str) -> Cgroup | None:
         """A new, empty one; None where there can be none."""
@@ -84,12 +97,26 @@ class Cgroups:
 
 def find_cgroups() -> Cgroups:
     """Those below the group of this process, if it may make any there."""
+    return Cgroups(_delegated(_told_of_us("mountinfo"), _told_of_us("cgroup")))
+
+
+def instance_groups() -> dict[str, Cgroup]:
+    """By instance id every group on this machine that we may remove; who made it may have been elsewhere than us."""
+    mount = _MOUNT.search(_told_of_us("mountinfo"))
+    found: dict[str, Cgroup] = {}
+    for directory, below, _ in os.walk(mount["point"]) if mount else ():
+        for name in [name for name in below if name.startswith(_PREFIX)]:
+            below.remove(name)
+            if _is_writable(Path(directory)):
+                found[name.removeprefix(_PREFIX)] = Cgroup(Path(directory) / name)
+    return found
+
+
+def _told_of_us(name: str) -> str:
     try:
-        mounts = (_PROC / "self" / "mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-        own = (_PROC / "self" / "cgroup").read_text(encoding="utf-8", errors="surrogateescape")
+        return (_PROC / "self" / name).read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
-        return Cgroups(None)
-    return Cgroups(_delegated(mounts, own))
+        return ""
 
 
 def _delegated(mounts: str, own: str) -> Path | None:
@@ -98,5 +125,8 @@ def _delegated(mounts: str, own: str) -> Path | None:
         return None
     path = Path(mount["point"]) / found["path"].removeprefix(mount["root"]).lstrip("/")
     # A process comes from our own group, so its list must be ours to write as well.
-    allowed = os.access(path, os.W_OK | os.X_OK) and os.access(path / "cgroup.procs", os.W_OK)
-    return path if allowed else None
+    return path if _is_writable(path) and os.access(path / "cgroup.procs", os.W_OK) else None
+
+
+def _is_writable(directory: Path) -> bool:
+    return os.access(directory, os.W_OK | os.X_OK)

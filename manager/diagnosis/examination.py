@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from manager.diagnosis.cgroups import check_cgroups
 from manager.diagnosis.clock import check_clock
 from manager.diagnosis.configuration import check_config, check_extras, check_tokens
 from manager.diagnosis.database import check_database
@@ -34,6 +35,7 @@ CHECKS: tuple[Check, ...] = (
     check_ports,
     check_fork_servers,
     check_leftovers,
+    check_cgroups,
     check_clock,
     check_manager,
 )

@@ -9,17 +9,20 @@ from pathlib import Path
 
 from manager.diagnosis.database import copy_of
 from manager.diagnosis.finding import Finding, warning, well
+from manager.diagnosis.naming import listed
 from manager.diagnosis.surroundings import Surroundings
 from manager.store.database import FILE_NAME
 from manager.supervision.identity import is_running
 from manager.supervision.process import ProcessIdentity
 
-_NAMED = 5
-_QUERY = "SELECT agent_id, pid, process_created_at, boot_id FROM instances"
+_QUERY = "SELECT instance_id, agent_id, pid, process_created_at, boot_id FROM instances"
 
 
 @dataclass(frozen=True)
-class _Instance:
+class LivingInstance:
+    """One that runs though no manager looks after it."""
+
+    instance_id: str
     agent_id: str
     pid: int
 
@@ -28,7 +31,7 @@ def check_leftovers(around: Surroundings) -> Iterator[Finding]:
     """A running manager looks after its own, so there is nothing to look for beside one."""
     if around.config is None or around.holder is not None:
         return
-    found = _living(around.config.state_directory / FILE_NAME)
+    found = living_instances(around.config.state_directory)
     configured = {agent.id for agent in around.config.agents}
     staying = [each for each in found if each.agent_id in configured]
     gone = [each for each in found if each.agent_id not in configured]
@@ -43,8 +46,9 @@ def check_leftovers(around: Surroundings) -> Iterator[Finding]:
         yield well("leftovers", "No agent runs without a manager")
 
 
-def _living(path: Path) -> list[_Instance]:
+def living_instances(state_directory: Path) -> list[LivingInstance]:
     """The instances that the last manager knew and that run; none where its database cannot tell."""
+    path = state_directory / FILE_NAME
     if not path.is_file():
         return []
     try:
@@ -53,12 +57,11 @@ def _living(path: Path) -> list[_Instance]:
     except (sqlite3.Error, OSError):
         return []
     return [
-        _Instance(agent_id, pid)
-        for agent_id, pid, created_at, boot in rows
+        LivingInstance(instance_id, agent_id, pid)
+        for instance_id, agent_id, pid, created_at, boot in rows
         if is_running(ProcessIdentity(pid, created_at, boot))
     ]
 
 
-def _listed(found: Sequence[_Instance]) -> str:
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return ", ".join(f"{each.agent_id} (pid {each.pid})" for each in found[:_NAMED]) + more
+def _listed(found: Sequence[LivingInstance]) -> str:
+    return listed([f"{each.agent_id} (pid {each.pid})" for each in found])

@@ -10,6 +10,7 @@ import psutil
 
 from agent_service.contract import ENV_INSTANCE_ID
 from manager.diagnosis.finding import Finding, error, warning, well
+from manager.diagnosis.naming import process_text
 from manager.diagnosis.surroundings import Surroundings
 
 _FIRST_UNPRIVILEGED = 1024
@@ -49,7 +50,7 @@ def _taken(port: int, owner: str, pid: int | None, around: Surroundings) -> Find
         return well("ports", f"Port {port} of {owner} is served by the running manager")
     if owner != "the manager" and pid is not None and _is_ours(pid):
         return well("ports", f"Port {port} of {owner} is held by an agent's process or a fork server (pid {pid})")
-    whom = "a process of another user" if pid is None else f"{_name(pid)} (pid {pid})"
+    whom = "a process of another user" if pid is None else process_text(pid)
     key = "`managerUrl`, or start with --port" if owner == "the manager" else f"`port` of {owner}"
     return error("ports", f"Port {port} of {owner} is taken by {whom}", f"stop that process, or change {key}")
 
@@ -60,10 +61,3 @@ def _is_ours(pid: int) -> bool:
         return ENV_INSTANCE_ID in psutil.Process(pid).environ()
     except psutil.Error:
         return False
-
-
-def _name(pid: int) -> str:
-    try:
-        return psutil.Process(pid).name()
-    except psutil.Error:
-        return "a process"

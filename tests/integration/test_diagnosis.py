@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from agent_service.cgroup import Cgroup, find_cgroups, instance_groups
 from agent_service.forkserver.wire import Listing
 from manager.cli.main import build_app
 from manager.diagnosis.fork_servers import _asked
@@ -135,6 +140,44 @@ def test_doctor_tells_a_fork_server_that_was_killed(tmp_path: Path) -> None:
             "warning",
             f"light: it has ended without a word, so nobody listens at {path}",
         )
+
+
+@pytest.mark.skipif(not find_cgroups().can_be, reason="this system delegates no cgroup to us")
+def test_doctor_tells_of_a_cgroup_that_was_left_over_and_how_to_remove_it(tmp_path: Path) -> None:
+    config = write_config(tmp_path, [{"id": "one"}])
+
+    def told(path: Path) -> list[tuple[str, str]]:
+        found = json.loads(command("doctor", "--config", str(config), "--json").stdout)["findings"]
+        return [(each["message"], each["remedy"]) for each in found if path.name in each["message"]]
+
+    with running_manager(config) as manager:
+        row = manager.wait_for("one", "running")
+        path = instance_groups()[row["instance_id"]].path
+        agent = psutil.Process(row["pid"])
+        server = agent.parent()
+        assert server is not None
+        assert told(path) == []
+        manager.process.send_signal(signal.SIGKILL)
+        manager.wait()
+        server.kill()
+    try:
+        # The next manager would take it back.
+        assert told(path) == []
+        shutil.rmtree(tmp_path / ".state")
+        ((message, remedy),) = told(path)
+        assert message.endswith(f"no manager looks after what lives in it: {agent.name()} (pid {agent.pid})")
+        end, remove = re.findall("`(.+?)`", remedy)
+        subprocess.run(end, shell=True, check=True)
+        until(lambda: Cgroup(path).is_empty, "what lived in it has ended")
+        # As if it had been left long ago.
+        os.utime(path, (0, 0))
+        ((message, _),) = told(path)
+        assert "empty cgroup" in message
+        subprocess.run(remove, shell=True, check=True)
+        assert told(path) == []
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            agent.kill()
 
 
 def test_doctor_tells_a_port_that_is_taken_and_by_whom(tmp_path: Path) -> None:

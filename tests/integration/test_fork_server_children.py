@@ -136,7 +136,7 @@ def test_what_an_agent_forks_away_from_its_session_is_found_too(tmp_path: Path) 
     scenario("fork", tmp_path, run)
 
 
-@pytest.mark.skipif(CGROUPS.of("any") is None, reason="this system delegates no cgroup to us")
+@pytest.mark.skipif(not CGROUPS.can_be, reason="this system delegates no cgroup to us")
 def test_what_leaves_session_group_and_environment_is_found_by_its_cgroup(tmp_path: Path) -> None:
     away = f"import os; os.setsid(); print('away', os.getpid(), '.', flush=True); {FOREVER}"
     code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {away!r}], env={{}}); {FOREVER}"
@@ -159,7 +159,7 @@ def test_what_leaves_session_group_and_environment_is_found_by_its_cgroup(tmp_pa
         bystander.kill()
         await ended(bystander)
         groups = [CGROUPS.of(each._instance_id) for each in shop.processes]  # type: ignore[attr-defined]
-        assert not any(group._path.exists() for group in groups if group is not None)
+        assert not any(group.path.exists() for group in groups if group is not None)
 
     scenario("fork", tmp_path, run)
 

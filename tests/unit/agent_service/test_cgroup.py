@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_service.cgroup import Cgroups, find_cgroups
+from agent_service.cgroup import Cgroup, Cgroups, find_cgroups, instance_groups
 
 
 @pytest.fixture
@@ -44,6 +44,24 @@ def test_without_the_second_version_or_without_leave_to_write_there_are_none(pro
     (tmp_path / "mine").mkdir()
     assert find_cgroups().make("a-1") is None
     assert find_cgroups().of("a-1") is None
+    assert not find_cgroups().can_be
+
+
+def test_those_of_all_instances_are_found_wherever_they_were_made(proc: Path, tmp_path: Path) -> None:
+    assert instance_groups() == {}
+    (proc / "mountinfo").write_text(mounted(tmp_path / "cgroup"))
+    here, there = tmp_path / "cgroup" / "agent-manager.a-1", tmp_path / "cgroup" / "user.slice" / "agent-manager.b-1"
+    for path in (here, there, here / "agent-manager.within"):
+        path.mkdir(parents=True)
+    assert {each: group.path for each, group in instance_groups().items()} == {"a-1": here, "b-1": there}
+
+
+def test_what_lives_in_a_group_lives_in_those_below_it_too(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "cgroup.procs").write_text("30\n4\n")
+    (tmp_path / "below" / "cgroup.procs").write_text("7\n")
+    assert Cgroup(tmp_path).processes() == [4, 7, 30]
+    assert Cgroup(tmp_path / "missing").processes() == []
 
 
 def test_a_group_is_entered_killed_and_empty_in_the_kernels_own_words(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,6 +12,8 @@ from typing import Any
 from manager.diagnosis.finding import Finding
 from manager.diagnosis.surroundings import Surroundings
 from manager.specs.loading import load_config
+from manager.store.store import InstanceRecord, Store
+from manager.supervision.identity import identify
 from tests.unit.manager.fakes.clock import FakeClock
 
 Check = Callable[[Surroundings], Iterator[Finding]]
@@ -28,6 +31,21 @@ def surroundings(directory: Path, *agents: dict[str, Any], runtime: dict[str, An
 def broken(around: Surroundings) -> Surroundings:
     """The same with a config that cannot be used."""
     return replace(around, config=None)
+
+
+def remember(state: Path, *agent_ids: str, pid: int, created_at: str) -> None:
+    """Have the last manager have written down an instance of each, under that process."""
+
+    async def main() -> None:
+        store = await Store.open(state)
+        for agent_id in agent_ids:
+            record = InstanceRecord(
+                f"{agent_id}-1", agent_id, pid, created_at, identify(pid).boot_id, "now", None, 0, 0
+            )
+            await store.add_instance(record)
+        await store.close()
+
+    asyncio.run(main())
 
 
 def found(check: Check, around: Surroundings) -> list[tuple[str, str]]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,9 +12,8 @@ from manager.diagnosis.database import check_database
 from manager.diagnosis.leftovers import check_leftovers
 from manager.store.database import FILE_NAME, NEWEST_REVISION, open_database
 from manager.store.holder import Holder
-from manager.store.store import InstanceRecord, Store
 from manager.supervision.identity import identify
-from tests.unit.manager.diagnosis.set_up import found, surroundings
+from tests.unit.manager.diagnosis.set_up import found, remember, surroundings
 
 
 @pytest.fixture
@@ -80,19 +78,6 @@ def _scratch(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[4096:8192] = b"\xff" * 4096
     path.write_bytes(data)
-
-
-def remember(state: Path, *agent_ids: str, pid: int, created_at: str) -> None:
-    async def main() -> None:
-        store = await Store.open(state)
-        for agent_id in agent_ids:
-            record = InstanceRecord(
-                f"{agent_id}-1", agent_id, pid, created_at, identify(pid).boot_id, "now", None, 0, 0
-            )
-            await store.add_instance(record)
-        await store.close()
-
-    asyncio.run(main())
 
 
 def test_agents_that_go_on_without_a_manager_are_named(state: Path) -> None:
