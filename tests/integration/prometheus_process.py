@@ -63,6 +63,12 @@ class Prometheus:
             return {frozenset(): float(data["result"][1])}
         return {frozenset(each["metric"].items()): float(each["value"][1]) for each in data["result"]}
 
+    def values(self, selector: str, label: str) -> set[str]:
+        """Those that a label has among the series."""
+        answer = self.http.get(f"/api/v1/label/{label}/values", params={"match[]": selector}).json()
+        assert answer["status"] == "success", (selector, answer)
+        return set(answer["data"])
+
     def until(self, query: str, expected: Vector) -> None:
         """Wait until a query has exactly this answer; one scrape that failed leaves it without any for a moment."""
         found: list[Vector] = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -190,6 +191,26 @@ def test_every_panel_of_the_shipped_dashboard_shows_something(watched: Watched) 
     for title, expression in sorted(wanted):
         query = filled_in(expression)
         until(lambda query=query: watched.prometheus.ask(query), f"{title}: {query}")  # type: ignore[misc]
+
+
+def test_the_panels_that_may_be_empty_are_at_least_understood(watched: Watched) -> None:
+    shown = json.loads((MONITORING / "grafana.json").read_text(encoding="utf-8"))["panels"]
+    expressions = [target["expr"] for panel in shown if panel["title"] in MAY_BE_EMPTY for target in panel["targets"]]
+    assert len(expressions) >= len(MAY_BE_EMPTY)
+    for expression in expressions:
+        watched.prometheus.ask(filled_in(expression))
+
+
+def test_every_variable_of_the_shipped_dashboard_has_its_values(watched: Watched) -> None:
+    """As Grafana asks for them."""
+    address = watched.manager.url.removeprefix("http://")
+    expected = {"job": {"agent-manager"}, "instance": {address}, "agent": {agent["id"] for agent in AGENTS}}
+    found = {}
+    for variable in json.loads((MONITORING / "grafana.json").read_text(encoding="utf-8"))["templating"]["list"]:
+        if variable["type"] == "query":
+            (asked,) = re.findall(r"^label_values\((.+), (\w+)\)$", variable["query"]["query"])
+            found[variable["name"]] = watched.prometheus.values(filled_in(asked[0]), asked[1])
+    assert found == expected
 
 
 def test_no_scrape_was_refused(watched: Watched) -> None:
