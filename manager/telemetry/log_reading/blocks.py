@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from agent_service.log_space import data_start
 from manager.telemetry.log_reading.entry import Context
@@ -23,8 +22,7 @@ _LONGEST_RUN = 1000
 _SEEK_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """Whole lines of a file, from the offset `start`; but for the last one of a file, each has its end."""
 
     start: int
@@ -35,9 +33,13 @@ class Block:
         """The offset after it."""
         return self.start + len(self.data)
 
+    @property
+    def is_structured(self) -> bool:
+        """Whether its first line looks as if."""
+        return self.data.startswith(STRUCTURED)
 
-@dataclass(frozen=True, slots=True)
-class Line:
+
+class Line(NamedTuple):
     """One line, without its end, and where it begins and the next one does."""
 
     start: int
@@ -58,6 +60,16 @@ def lines_of(block: Block) -> list[Line]:
         found.append(Line(position, end, data.rstrip(b"\r\n")))
         position = end
     return found
+
+
+def pieces_of(block: Block, size: int) -> list[Block]:
+    """A block in parts of at least `size` bytes, which have whole runs: but for the first, each begins with one."""
+    pieces, start = [], 0
+    while start < len(block.data):
+        end = block.data.find(b"\n{", start + size) + 1 or len(block.data)
+        pieces.append(Block(block.start + start, block.data[start:end]))
+        start = end
+    return pieces
 
 
 def runs_of(block: Block) -> list[list[Line]]:

@@ -6,19 +6,19 @@ knows that nothing newer is to come from this one, and can stop at any time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import inf
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from manager.telemetry.log_reading.blocks import (
-    STRUCTURED,
     Block,
     Line,
     backwards,
     context_before,
     forwards,
+    pieces_of,
     runs_of,
     seek_time,
 )
@@ -29,10 +29,12 @@ from manager.telemetry.log_reading.snapshot import LogFile
 
 # Lines of several writers in one file may be out of order by so much.
 _DISORDER = timedelta(seconds=5)
+# What is looked through at once: so much that it stays in the processor's cache, then a few lines of that.
+_PIECE_BYTES = 32 * 1024
+_FEW_BYTES = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """An entry that matches, or None, and where to go on after it. `time`: seconds since 1970, or infinite."""
 
     time: float
@@ -94,12 +96,11 @@ class Source:
         if (until := self.until) is not None:
             end = min(end, seek_time(opened, file.size, lambda at: at <= until)[1])
         for block in backwards(opened, end, self.first_bytes):
-            if self.matcher.may_match(block.data):
-                for run in reversed(runs_of(block)):
-                    for line, entry in reversed(self._matching(opened, run)):
-                        time = min(time, _seconds(entry.at, time))
-                        yield Item(time, self.agent_id, file.number, line.start, entry)
-                    yield Item(time, self.agent_id, file.number, run[0].start, None)
+            for run in self._runs(opened, block, reversed):
+                for line, entry in reversed(self._matching(opened, run)):
+                    time = min(time, _seconds(entry.at, time))
+                    yield Item(time, self.agent_id, file.number, line.start, entry)
+                yield Item(time, self.agent_id, file.number, run[0].start, None)
             time = min(time, _seconds(_first_time(block), time))
             yield Item(time, self.agent_id, file.number, block.start, None)
 
@@ -107,14 +108,28 @@ class Source:
         if (since := self.since) is not None:
             start = max(start, seek_time(opened, file.size, lambda at: at < since)[0])
         for block in forwards(opened, start, file.size, whole=file is self.files[-1]):
-            if self.matcher.may_match(block.data):
-                for run in runs_of(block):
-                    for line, entry in self._matching(opened, run):
-                        time = max(time, _seconds(entry.at, time))
-                        yield Item(time, self.agent_id, file.number, line.end, entry)
-                    yield Item(time, self.agent_id, file.number, run[-1].end, None)
+            for run in self._runs(opened, block, iter):
+                for line, entry in self._matching(opened, run):
+                    time = max(time, _seconds(entry.at, time))
+                    yield Item(time, self.agent_id, file.number, line.end, entry)
+                yield Item(time, self.agent_id, file.number, run[-1].end, None)
             time = max(time, _seconds(_first_time(block), time))
             yield Item(time, self.agent_id, file.number, block.end, None)
+
+    def _runs(self, opened: BinaryIO, block: Block, order: Callable[..., Iterator[Any]]) -> Iterator[list[Line]]:
+        """The runs of a block in which lines may match. `order`: `iter`, or `reversed` for the newest first."""
+        for piece in order(pieces_of(block, _PIECE_BYTES)):
+            if self._may_match(opened, piece):
+                for few in order(pieces_of(piece, _FEW_BYTES)):
+                    if self._may_match(opened, few):
+                        yield from order(runs_of(few))
+
+    def _may_match(self, opened: BinaryIO, piece: Block) -> bool:
+        if self.matcher.may_match(piece.data):
+            return True
+        if piece.is_structured or not self.matcher.is_inherited:
+            return False
+        return self.matcher.may_inherit(context_before(opened, piece.start, self.agent_id))
 
     def _matching(self, opened: BinaryIO, run: Sequence[Line]) -> list[tuple[Line, LogEntry]]:
         """What of a run matches, oldest first."""
@@ -148,7 +163,7 @@ def _start(file: LogFile, after: Offsets | None) -> int | None:
 
 def _first_time(block: Block) -> datetime | None:
     """When the first structured line of the block was written."""
-    position = 0 if block.data.startswith(STRUCTURED) else block.data.find(b"\n{") + 1
+    position = 0 if block.is_structured else block.data.find(b"\n{") + 1
     end = block.data.find(b"\n", position)
     return Context("").entry(block.data[position : end if end >= 0 else None]).at
 

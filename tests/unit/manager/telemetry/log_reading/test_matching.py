@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import json
+import sys
 from typing import Any
 
 import pytest
 
-from manager.errors import BadRequest
 from manager.telemetry.log_reading.entry import Context
 from manager.telemetry.log_reading.matching import Matcher
 from manager.telemetry.log_reading.query import LogQuery
@@ -63,20 +64,33 @@ def test_every_spelling_of_a_level_is_found(text: str, level: str) -> None:
     assert matches(text, level=level)
 
 
+@pytest.mark.parametrize("instance", ["0f-A", "é", 'q"', "a/b"])
+def test_an_instance_is_found_however_json_writes_it(instance: str) -> None:
+    assert matches(line(0, "x", instance_id=instance), instance=instance)
+    escaped = json.dumps({"instance_id": instance}, ensure_ascii=False).replace("/", r"\/")
+    assert matches(escaped, instance=instance)
+
+
 def test_a_line_without_a_time_is_in_no_range_and_one_without_a_level_of_none() -> None:
     assert not matches("raw", since=START) and not matches("raw", level="debug")
 
 
-@pytest.mark.parametrize("pattern", ["(", "a{20000}", "(a{200}){200}", "(?P<x>a)(?P<y"])
-def test_an_expression_that_is_none_or_would_take_all_memory_is_refused(pattern: str) -> None:
-    with pytest.raises(BadRequest, match=r"^regex "):
-        Matcher(LogQuery(agents=(), regex=pattern))
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("kilo", "\u212aILO"),
+        ("Wi", "W\u0130"),
+        ("Ω", "ω"),
+        ("größe", "GRÖßE"),
+    ],
+)
+def test_letters_outside_ascii_are_found_in_any_case(text: str, said: str) -> None:
+    assert matches(said, text=text)
 
 
-def test_a_catastrophic_expression_is_cut_off() -> None:
-    matcher = Matcher(LogQuery(agents=(), regex=r"^(a|aa)+$"))
-    with pytest.raises(BadRequest, match="more than"):
-        matcher.says(b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!")
+def test_letters_outside_ascii_that_become_ascii_in_lower_case_are_those_that_are_known() -> None:
+    lowered = {chr(code): chr(code).lower() for code in range(128, sys.maxunicode + 1)}
+    assert {each for each, lower in lowered.items() if any(map(str.isascii, lower))} == {"\u0130", "\u212a"}
 
 
 @pytest.mark.parametrize(
