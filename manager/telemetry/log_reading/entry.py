@@ -15,12 +15,17 @@ from agent_service.contract import Timestamp
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
-_LEVEL_NAMES = {"trace": "debug", "notice": "info", "warn": "warning", "err": "error", "fatal": "critical"}
+_LEVEL_NAMES = {level: level for level in LEVELS} | {
+    "trace": "debug",
+    "notice": "info",
+    "warn": "warning",
+    "err": "error",
+    "fatal": "critical",
+}
 # How structlog and other loggers of JSON lines call them.
 _TIME_KEYS = ("timestamp", "time", "ts", "@timestamp")
 _LEVEL_KEYS = ("level", "severity", "levelname")
 _MESSAGE_KEYS = ("event", "message", "msg")
-_ID_KEYS = ("request_id", "trace_id", "task_id")
 
 _STAMP = re.compile(r"\[?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,6})?(?:Z|[+-]\d\d:?\d\d)?)")
 _LEVEL_WORD = re.compile(r"\b(DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b")
@@ -30,7 +35,8 @@ _TRACEBACK = "Traceback (most recent call last):"
 _EXCEPTION_GROUP = re.compile(r"^ *[|+]")
 
 
-@dataclass(frozen=True, slots=True)
+# Frozen, each would take several times as long to make.
+@dataclass(slots=True)
 class LogEntry:
     """`fields`: what else a structured line holds. `line`: the whole text.
 
@@ -85,7 +91,6 @@ class Context:
         members.pop("agent_id", None)
         level = _first(members, _LEVEL_KEYS, _level)
         message = _first(members, _MESSAGE_KEYS, _text)
-        request_id, trace_id, task_id = (_text(members.pop(key, None)) for key in _ID_KEYS)
         text = line.decode("utf-8", "replace")
         return LogEntry(
             self.agent_id,
@@ -93,9 +98,9 @@ class Context:
             self.at,
             level,
             text if message is None else message,
-            request_id,
-            trace_id,
-            task_id,
+            _text(members.pop("request_id", None)),
+            _text(members.pop("trace_id", None)),
+            _text(members.pop("task_id", None)),
             members,
             text,
             True,
@@ -143,9 +148,7 @@ def _text(value: object) -> str | None:
 
 
 def _level(value: object) -> str | None:
-    name = str(value).lower()
-    name = _LEVEL_NAMES.get(name, name)
-    return name if name in LEVELS else None
+    return _LEVEL_NAMES.get(str(value).lower())
 
 
 def _moment(value: object) -> datetime | None:

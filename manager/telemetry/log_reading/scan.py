@@ -19,7 +19,8 @@ from manager.telemetry.log_reading.snapshot import LogFile, snapshots
 from manager.telemetry.log_reading.sources import Item, Source
 from manager.telemetry.logs import AgentLogs
 
-_FIRST_BYTES = 64 * 1024
+# Raw lines are understood together: a page of them should not begin with many times what it shows.
+_FIRST_BYTES = 32 * 1024
 # Of very many logs little is needed of each.
 _FEW_FIRST_BYTES = 8 * 1024
 _MANY = 16
