@@ -54,7 +54,7 @@ CRITERIA = st.fixed_dictionaries(
         "trace": TEXTS,
         "task": TEXTS,
         "text": TEXTS,
-        "regex": st.sampled_from(["a$", "^raw", r"(?i)raw \w", "x (a|é)", r"\d+", "(?<=x )a", "[^b]+B", "none|E.ROR"]),
+        "regex": st.sampled_from(["a$", "^raw", r"(?i)raw \w", "x (a|é)", r"\d+", r"\Ax|a\z", "[^b]+B", "none|E.ROR"]),
         "since": st.just(START),
         "order": st.sampled_from(["newest", "oldest"]),
     },
