@@ -18,8 +18,10 @@ from agent_service.http.coalescing import Joining
 from agent_service.http.cycle import Cycle, closing_problem
 from agent_service.http.read_limits import Awaited, ReadLimits
 
-# Bytes of a head, rounded up to what comes with its last ones.
+# Bytes of a head, or of trailers, rounded up to what comes with the last ones.
 MAX_HEAD_BYTES = 64 * 1024
+# The count of bytes begins with the next data: what came with a head's end or a piece of a body is not told apart.
+_NONE_YET = -1
 
 
 class ServerProtocol(HttpToolsProtocol):
@@ -31,7 +33,7 @@ class ServerProtocol(HttpToolsProtocol):
         # Of uvloop's own class, not of asyncio's.
         super().connection_made(cast(asyncio.Transport, Joining(cast(asyncio.Transport, transport), self.loop)))
         self._limits = ReadLimits(self.loop.time())
-        self._head_bytes = 0
+        self._framing = 0
 
     def expire(self, now: float) -> None:
         """Part with a client that has taken too long. `now` in the loop's time."""
@@ -48,10 +50,14 @@ class ServerProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._limits.awaited is Awaited.HEAD:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-                self._refuse(431, f"The head of the request is over {MAX_HEAD_BYTES} bytes; send a smaller one.")
+        if self._limits.awaited is not Awaited.NOTHING:
+            self._count_framing(len(data))
+
+    def _count_framing(self, size: int) -> None:
+        self._framing = 0 if self._framing == _NONE_YET else self._framing + size
+        if self._framing > MAX_HEAD_BYTES and not self.transport.is_closing():
+            what = "trailer section" if self._limits.awaited is Awaited.BODY else "head"
+            self._refuse(431, f"The {what} of the request is over {MAX_HEAD_BYTES} bytes; send a smaller one.")
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "What was sent is no HTTP/1.1; send a request of that kind.")
@@ -60,7 +66,7 @@ class ServerProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._head_bytes = 0
+        self._framing = 0
         self._limits.head_begins(self.loop.time())
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -69,6 +75,7 @@ class ServerProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        self._framing = _NONE_YET
         self._limits.body_begins(self.loop.time())
         self._complete_scope()
         before, self.cycle = cast("Cycle | None", self.cycle), self._new_cycle()
@@ -80,6 +87,7 @@ class ServerProtocol(HttpToolsProtocol):
             self.pipeline.appendleft((self.cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
+        self._framing = _NONE_YET
         self._limits.body_comes(self.loop.time(), len(body))
         cycle = self.cycle
         if cycle.response_complete:

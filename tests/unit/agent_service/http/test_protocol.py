@@ -254,6 +254,35 @@ def test_a_trailer_is_no_header() -> None:
     served(work)
 
 
+@pytest.mark.parametrize("step", [1000, 1_000_000])
+@pytest.mark.parametrize("line", [b"X: a\r\n", b"x"], ids=["many", "one"])
+def test_trailers_without_end_are_refused(line: bytes, step: int) -> None:
+    async def work(client: Served) -> None:
+        await client.send(CHUNKED + b"2\r\n12\r\n")
+        data = b"0\r\nX: " + line * (3 * MAX_HEAD_BYTES // len(line))
+        for start in range(0, len(data), step):
+            if not client.transport.is_closed:
+                await client.send(data[start : start + step])
+        assert client.transport.is_closed and client.status == 431
+        assert "trailer section" in client.problem["detail"]
+        assert not client.requests and client.messages[-1] == "http.disconnect"
+
+    served(work)
+
+
+def test_a_body_may_be_as_long_as_it_likes_and_its_pieces_as_short() -> None:
+    async def work(client: Served) -> None:
+        await client.send(CHUNKED)
+        for _ in range(MAX_HEAD_BYTES // 6 + 10):
+            await client.send(b"1\r\na\r\n")
+        for _ in range(3):
+            await client.send(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+        await client.send(b"0\r\n\r\n")
+        assert client.status == 200 and len(client.requests[0][1]) == MAX_HEAD_BYTES // 6 + 10 + 3 * 65536
+
+    served(work)
+
+
 @pytest.mark.parametrize(
     "header", [(b"x-injected", b"a\r\nset-cookie: b"), (b"bad name", b"a"), (b"x-null", b"\x00"), (b"", b"a")]
 )
