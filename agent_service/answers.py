@@ -216,6 +216,7 @@ def named_call(scope: Scope) -> NamedCall | None:
 async def _record(recording: Recording, message: Message) -> None:
     if message["type"] == "http.response.start":
         recording.begin(message["status"], list(message.get("headers", [])))
+    if message["type"] != "http.response.body":
         return
     if message.get("body"):
         await recording.write(message["body"])

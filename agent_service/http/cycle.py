@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
 from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
 
 from agent_service.contract import PROBLEM_MEDIA_TYPE, Problem
+from agent_service.http.extensions import INTERIM, TRAILERS
 
 # Names that need no look: those of nearly every answer.
 _PLAIN_NAMES = frozenset(
@@ -18,15 +19,27 @@ _BODILESS = frozenset({204, 304})
 
 
 class Cycle(RequestResponseCycle):
-    """Its `send` knows what uvicorn's knows, in the order in which it is needed."""
+    """Its `send` knows what uvicorn's knows, in the order in which it is needed, and interim answers and trailers."""
+
+    _translate: Callable[[Message], Message] | None = None
+    """What uvicorn is to make of what follows the head, where it would not get that right by itself."""
+    _trailers = b""
 
     async def send(self, message: Message) -> None:  # type: ignore[override]
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         if self.disconnected:
             return
-        if not self.response_started and message["type"] == "http.response.start":
+        if self.response_started:
+            if self._translate is not None:
+                message = self._translate(message)
+            await super().send(message)  # type: ignore[arg-type]
+        elif message["type"] == "http.response.start":
             self._start(message["status"], message.get("headers", ()))
+            if message.get("trailers"):
+                self._translate = self._before_trailers
+        elif message["type"] == INTERIM:
+            self._send_interim(message["status"], message.get("headers", ()))
         else:
             await super().send(message)  # type: ignore[arg-type]
 
@@ -51,6 +64,33 @@ class Cycle(RequestResponseCycle):
             lines.append(b"transfer-encoding: chunked\r\n")
         lines.append(b"\r\n")
         self.transport.write(b"".join(lines))
+
+    def _send_interim(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        if not 100 <= status < 200 or status == HTTPStatus.SWITCHING_PROTOCOLS:
+            raise RuntimeError(f"{status} is no interim answer.")
+        if status == HTTPStatus.CONTINUE:
+            self.waiting_for_100_continue = False
+        self.transport.write(b"%b%b\r\n" % (STATUS_LINE[status], _lines(headers)))
+
+    def _before_trailers(self, message: Message) -> Message:
+        """For uvicorn, which does not know trailers, the body ends with them."""
+        if message["type"] != TRAILERS:
+            return {**message, "more_body": True}
+        self._trailers += _lines(message.get("headers", ()))
+        is_last = not message.get("more_trailers", False)
+        if is_last and self.chunked_encoding:
+            self.transport.write(b"0\r\n%b\r\n" % self._trailers)
+            # The end is written: uvicorn is not to write another.
+            self.chunked_encoding = False
+        return {"type": "http.response.body", "body": b"", "more_body": not is_last}
+
+
+def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Fields on the wire, none of which can pass for two."""
+    fields = list(headers)
+    if any(HEADER_RE.search(name) or HEADER_VALUE_RE.search(value) for name, value in fields):
+        raise RuntimeError("Invalid HTTP header.")
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
 def closing_problem(status: int, detail: str) -> bytes:

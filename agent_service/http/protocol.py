@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from agent_service.http.coalescing import Joining
 from agent_service.http.cycle import Cycle, closing_problem
+from agent_service.http.extensions import EXTENSIONS
 from agent_service.http.read_limits import Awaited, ReadLimits
 
 # Bytes of a head, or of trailers, rounded up to what comes with the last ones.
@@ -124,6 +125,8 @@ class ServerProtocol(HttpToolsProtocol):
         scope["path"] = urllib.parse.unquote(path) if "%" in path else path
         scope["raw_path"] = url.path
         scope["query_string"] = url.query or b""
+        if scope["http_version"] == "1.1":
+            scope["extensions"] = EXTENSIONS
 
     def _new_cycle(self) -> Cycle:
         return Cycle(

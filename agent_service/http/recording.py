@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from agent_service.http.client.answer import RawHeaders
+from agent_service.http.client.answer import RawHeaders, TellInterim
 
 
 class Recording:
@@ -20,6 +20,8 @@ class Recording:
         self.has_head = False
         self.is_complete = False
         self.error: Exception | None = None
+        self.interim: list[tuple[int, RawHeaders]] = []
+        """The interim answers before the head."""
         self.size = 0
         """Bytes of the body so far."""
         self._limit = limit
@@ -34,6 +36,11 @@ class Recording:
     def is_whole(self) -> bool:
         """Whether it is still there from its start."""
         return self.size <= self._limit
+
+    async def tell_interim(self, status: int, headers: RawHeaders) -> None:
+        """An interim answer has come; nobody is waited for."""
+        self.interim.append((status, headers))
+        self._wake()
 
     def begin(self, status: int, headers: RawHeaders) -> None:
         """The head has come."""
@@ -124,10 +131,16 @@ class Reader:
         self._recording = recording
         self.position = 0
 
-    async def until_head(self) -> None:
-        """Return when the head is there."""
-        while not self._recording.has_head:
-            await self._next_news()
+    async def until_head(self, tell: TellInterim | None = None) -> None:
+        """Return when the head is there, and `tell` has got what came before it."""
+        recording, told = self._recording, 0
+        while told < len(recording.interim) or not recording.has_head:
+            if told == len(recording.interim):
+                await self._next_news()
+                continue
+            if tell is not None:
+                await tell(*recording.interim[told])
+            told += 1
 
     def __aiter__(self) -> Reader:
         return self

@@ -10,6 +10,7 @@ from agent_service.contract import EVENT_STREAM_MEDIA_TYPE, ExecuteAnswer, Execu
 from agent_service.errors import Refusal
 from agent_service.http.client.answer import RawHeaders
 from agent_service.http.event_stream import event
+from agent_service.http.extensions import TRAILERS
 from agent_service.http.request_context import context_of
 from manager.api.course import Course, Outcome
 from manager.api.operation import Operation
@@ -93,17 +94,18 @@ class Execute:
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send, course: Course, max_body_bytes: int) -> None:
         """Raises what is to be answered instead, while nothing has been answered yet."""
-        headers = scope["headers"]
-        client = Client(receive, headers, max_body_bytes)
+        client = Client(scope, receive, send, max_body_bytes)
         body = await client.body()
         request = ForwardRequest(
             course.agent_id,
-            headers,
+            scope["headers"],
             context_of(scope).headers() if course.trace is None else course.trace.headers,
             body,
             asks_first=client.asks_first,
             client=_address(scope),
             timing=course.timing,
+            takes_trailers=client.takes_trailers,
+            tell_interim=client.tell_interim,
         )
         async with client:
             await self._answer(request, send, course)
@@ -113,7 +115,10 @@ class Execute:
         try:
             async with self._forwarder.forward(request) as answer:
                 headers = [*answer.headers, course.server_timing()]
-                await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+                trails = answer.trailers is not None
+                await send(
+                    {"type": "http.response.start", "status": answer.status, "headers": headers, "trailers": trails}
+                )
                 started, course.status = answer, answer.status
                 left = declared_length(headers)
                 more_body = True
@@ -127,12 +132,12 @@ class Execute:
                         break
             course.outcome = course.status_class
             if more_body:
-                await send({"type": "http.response.body", "body": b""})
+                await _end(send, b"", None if answer.trailers is None else answer.trailers())
         except (AdapterDied, AdapterTimeout) as error:
             if started is None:
                 raise
             course.outcome = Outcome.BROKEN_OFF
-            await self._break_off(started.headers, error, request.agent_id, send)
+            await self._break_off(started, error, request.agent_id, send)
 
     def _tell(self, scope: Scope, course: Course) -> None:
         if course.trace is not None:
@@ -152,14 +157,21 @@ class Execute:
         describe_request(scope, agent_id=course.agent_id, outcome=course.outcome, **timing.milliseconds())
 
     async def _break_off(
-        self, headers: RawHeaders, error: AdapterDied | AdapterTimeout, agent_id: str, send: Send
+        self, answer: ForwardedAnswer, error: AdapterDied | AdapterTimeout, agent_id: str, send: Send
     ) -> None:
         log.warning("Answer broke off", agent_id=agent_id, error=error.detail)
-        if not _is_event_stream(headers):
+        if not _is_event_stream(answer.headers):
             # Returning without the end of the body makes the server cut the connection: the client sees it too.
             return
         data = problem_of(error).model_dump_json(exclude_none=True).encode()
-        await send({"type": "http.response.body", "body": b"\n\n" + event("error", data)})
+        await _end(send, b"\n\n" + event("error", data), None if answer.trailers is None else [])
+
+
+async def _end(send: Send, body: bytes, trailers: RawHeaders | None) -> None:
+    """The last of the body, and of an answer that can have trailers these."""
+    await send({"type": "http.response.body", "body": body})
+    if trailers is not None:
+        await send({"type": TRAILERS, "headers": trailers})
 
 
 def _address(scope: Scope) -> str:

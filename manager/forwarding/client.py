@@ -7,11 +7,14 @@ from collections.abc import AsyncGenerator
 from types import TracebackType
 
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive
+from starlette.types import Receive, Scope, Send
 
 from agent_service.http.body import too_large
-from agent_service.http.client.answer import RawHeaders
+from agent_service.http.client.answer import CONTINUE, RawHeaders
 from agent_service.http.disconnect import disconnected
+from agent_service.http.extensions import INTERIM, TRAILERS
+from manager.forwarding.headers import towards_client
+from manager.forwarding.trailers import asks_for_trailers
 
 # A body of a declared length up to this is read as a whole before an instance is chosen: a slow client holds no slot,
 # and the request can be sent again where that is safe. Larger ones, and those of unknown length, pass as they come.
@@ -26,9 +29,12 @@ class Client:
     Raises `BodyTooLarge` once more than `max_bytes` are known of, `ClientDisconnect` while reading.
     """
 
-    def __init__(self, receive: Receive, headers: RawHeaders, max_bytes: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, max_bytes: int) -> None:
+        self._scope = scope
         self._receive = receive
+        self._send = send
         self._max_bytes = max_bytes
+        headers = scope["headers"]
         named = dict(headers)
         length = named.get(b"content-length")
         self._length = None if length is None else int(length)
@@ -37,6 +43,7 @@ class Client:
         self._watch: asyncio.TimerHandle | asyncio.Task[None]
         self._is_gone = False
         self.asks_first = named.get(b"expect", b"").lower() == b"100-continue"
+        self.takes_trailers = b"te" in named and asks_for_trailers(headers) and self._is_offered(TRAILERS)
         if self._length is not None and self._length > max_bytes:
             raise too_large(max_bytes)
 
@@ -55,6 +62,14 @@ class Client:
             piece, is_last = await self._next()
             whole += piece
         return self._within_limit(bytes(whole))
+
+    async def tell_interim(self, status: int, headers: RawHeaders) -> None:
+        """Pass an interim answer of the adapter on, as far as this client can be told such.
+
+        Who asked before sending the body hears of it from our own server, when the body is read.
+        """
+        if self._is_offered(INTERIM) and not (status == CONTINUE and self.asks_first):
+            await self._send({"type": INTERIM, "status": status, "headers": towards_client(headers)})
 
     async def __aenter__(self) -> None:
         """Inside, the request is being answered; the block is left, silently, as soon as the client is gone."""
@@ -97,6 +112,9 @@ class Client:
                 piece, is_last = await self._next()
         finally:
             upload.set()
+
+    def _is_offered(self, extension: str) -> bool:
+        return extension in self._scope.get("extensions", ())
 
     def _within_limit(self, body: bytes) -> bytes:
         if len(body) > self._max_bytes:

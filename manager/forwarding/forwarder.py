@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from types import TracebackType
@@ -19,6 +19,7 @@ from manager.forwarding.headers import towards_client
 from manager.forwarding.pool import Pool
 from manager.forwarding.request import ForwardRequest
 from manager.forwarding.time_limit import TimeLimit
+from manager.forwarding.trailers import announced_trailers, trailers_towards_client
 from manager.registry.instance import RegisteredInstance
 from manager.registry.routing import Admission, Lease, Router
 
@@ -33,6 +34,8 @@ class ForwardedAnswer(NamedTuple):
     status: int
     headers: RawHeaders
     chunks: AsyncIterator[bytes]
+    trailers: Callable[[], RawHeaders] | None = None
+    """Asked after the last chunk; None where none can follow."""
 
 
 class Forwarder:
@@ -114,7 +117,7 @@ class Forwarder:
     async def _until_head(self, lease: Lease, exchange: Exchange, request: ForwardRequest) -> None:
         sent_at = self._clock.monotonic()
         try:
-            await exchange.answer.until_head()
+            await exchange.answer.until_head(request.tell_interim)
         except BrokenExchange as error:
             if not error.untouched:
                 lease.no_answer()
@@ -202,7 +205,13 @@ class Forwarding:
             raise
         answer = self._taken[1].answer
         headers = towards_client(answer.headers, answer.status)
-        return ForwardedAnswer(answer.status, headers, _Chunks(answer, self._request.agent_id))
+        chunks = _Chunks(answer, self._request.agent_id)
+        if not self._request.takes_trailers or b"transfer-encoding" not in dict(answer.headers):
+            return ForwardedAnswer(answer.status, headers, chunks)
+        headers += announced_trailers(answer.headers)
+        return ForwardedAnswer(
+            answer.status, headers, chunks, lambda: trailers_towards_client(answer.trailers, answer.headers)
+        )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

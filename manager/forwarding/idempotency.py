@@ -111,7 +111,7 @@ class Idempotency:
             raise not_kept(call.record)
         reader = call.recording.reader()
         try:
-            await reader.until_head()
+            await reader.until_head(request.tell_interim)
             is_replay = call.is_replay or not is_first
             headers = [*call.recording.headers, REPLAYED] if is_replay else call.recording.headers
             yield ForwardedAnswer(call.recording.status, headers, reader)
@@ -173,6 +173,8 @@ class Idempotency:
         if record.attempts >= MAX_ATTEMPTS and not self._has_living_instance(record):
             raise outcome_unknown(record, f"was begun {record.attempts} times, and its adapter died each time")
         call = _Call(record, Recording(self._limits.max_answer_bytes))
+        # No trailers: they are not kept, and the first answer is to be no other than those that follow.
+        request = replace(request, takes_trailers=False, tell_interim=call.recording.tell_interim)
         call.task = asyncio.create_task(self._live(call, request), name=f"keyed call to {record.agent_id}")
         return call
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-from agent_service.http.client.answer import RawHeaders
+from agent_service.http.client.answer import RawHeaders, TellInterim
 from manager.forwarding.headers import declared_length, towards_adapter
 from manager.forwarding.timing import Timing
 
@@ -36,6 +36,10 @@ class ForwardRequest:
     """The instance that was given the call before: it is asked for the answer, and nothing is run."""
     chosen: Callable[[str], Awaitable[None]] | None = None
     """Told the instance that was chosen, before anything is sent to it; what it raises ends the request."""
+    takes_trailers: bool = False
+    """Whether the client wants the fields that follow the answer's body."""
+    tell_interim: TellInterim | None = None
+    """Told the interim answers as they come; the answer's head waits for it."""
 
     @property
     def is_repeatable(self) -> bool:
@@ -54,6 +58,8 @@ class ForwardRequest:
         lines += [b"%b: %b" % header for header in token_headers]
         if self.asks_first:
             lines.append(b"expect: 100-continue")
+        if self.takes_trailers:
+            lines.append(b"te: trailers\r\nconnection: te")
         lines.append(b"\r\n")
         return b"\r\n".join(lines)
 

@@ -37,6 +37,12 @@ class Peer:
         assert isinstance(event, h11.Data), event
         return bytes(event.data)
 
+    def end(self) -> list[tuple[bytes, bytes]]:
+        """The end of the request: its trailers."""
+        event = self._next()
+        assert isinstance(event, h11.EndOfMessage), event
+        return list(event.headers)
+
     def body(self) -> bytes:
         """All of its body."""
         return b"".join(iter(self.piece, None))

@@ -97,6 +97,26 @@ def test_curl_uploads_a_file_and_follows_a_stream(manager: ManagerProcess, tmp_p
     assert done.stdout.count(b"event: chunk") == 5
 
 
+def test_curl_shows_early_hints_and_trailers(manager: ManagerProcess, tmp_path: Path) -> None:
+    def behave(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Checksum\r\n\r\n")
+        peer.send(b"2\r\nhi\r\n0\r\nX-Checksum: 1\r\n\r\n")
+
+    heads = tmp_path / "heads"
+    with raw_adapter(manager, "hints") as adapter:
+        adapter.behave = behave
+        headers = ["-H", f"X-Manager-Token: {TOKEN}", "-H", "TE: trailers", "-H", "Connection: TE"]
+        command = [tool("curl"), "-sS", "--raw", "-D", heads, "-d", "{}", *headers, url(manager, "hints")]
+        done = subprocess.run(command, check=True, capture_output=True, timeout=60)
+        assert adapter.failures == []
+    hints, answer = heads.read_text().split("\n\n")[:2]
+    assert hints.split("\n") == ["HTTP/1.1 103 Early Hints", "link: </a>"]
+    assert answer.startswith("HTTP/1.1 200 OK\n") and "\ntrailer: x-checksum" in answer
+    assert done.stdout == b"2\r\nhi\r\n0\r\nx-checksum: 1\r\n\r\n"
+
+
 def test_wrk_loads_it_without_one_failure(manager: ManagerProcess, tmp_path: Path) -> None:
     script = tmp_path / "post.lua"
     script.write_text(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 RawHeaders = list[tuple[bytes, bytes]]
 """Names in lower case."""
 
+TellInterim = Callable[[int, RawHeaders], Awaitable[None]]
+"""Is handed status and headers of an interim answer (1xx)."""
+
 # Bytes that may wait for a slow reader; with more, the server is not read from until they are taken.
 HIGH_WATER = 256 * 1024
+CONTINUE = 100
 
 
 class BrokenExchange(Exception):
@@ -36,7 +41,11 @@ class Answer:
         self.status = 0
         self.headers: RawHeaders = []
         self.has_head = False
+        self.trailers: RawHeaders = []
+        """Whole once the body has ended."""
         self.is_complete = False
+        self.interim_count = 0
+        self._interim: list[tuple[int, RawHeaders]] = []
         self._verdict: asyncio.Event | None = None
         self.has_verdict = False
         self._source = source
@@ -54,9 +63,13 @@ class Answer:
         self._decide()
         self._wake()
 
-    def take_continue(self) -> None:
-        """The interim answer 100 has come."""
-        self._decide()
+    def take_interim(self, status: int, headers: RawHeaders) -> None:
+        """An interim answer has come; 100 is a verdict, too."""
+        self.interim_count += 1
+        self._interim.append((status, headers))
+        if status == CONTINUE:
+            self._decide()
+        self._wake()
 
     def take_chunk(self, chunk: bytes) -> None:
         """A piece of the body has come."""
@@ -66,6 +79,10 @@ class Answer:
             self._is_paused = True
             self._source.pause_reading()
         self._wake()
+
+    def take_trailer(self, name: bytes, value: bytes) -> None:
+        """A field of the trailer section has come."""
+        self.trailers.append((name, value))
 
     def complete(self) -> None:
         """The body has ended as it should."""
@@ -87,10 +104,15 @@ class Answer:
             self._verdict = asyncio.Event()
             await self._verdict.wait()
 
-    async def until_head(self) -> None:
-        """Return when the head is there. Raises what the exchange failed with."""
-        while not self.has_head:
-            await self._next_news()
+    async def until_head(self, tell: TellInterim | None = None) -> None:
+        """Return when the head is there; `tell` gets what came before it. Raises what the exchange failed with."""
+        while self._interim or not self.has_head:
+            if not self._interim:
+                await self._next_news()
+            elif tell is None:
+                self._interim.clear()
+            else:
+                await tell(*self._interim.pop(0))
 
     def __aiter__(self) -> Answer:
         return self

@@ -17,9 +17,12 @@ from agent_service.http.client.tcp import acknowledged_bytes, quiet_check, secon
 MAX_HEAD_BYTES = 64 * 1024
 # Bytes without any of a body among them: heads, interim answers, what stands between chunks.
 MAX_FRAMING_BYTES = 4 * MAX_HEAD_BYTES
+# Interim answers before one answer: one in 20 seconds, the pace of RFC 2518 section 10.1, for more than five hours.
+MAX_INTERIM_ANSWERS = 1000
 
 _SWITCHING_PROTOCOLS = 101
 _HIGHEST_STATUS = 599
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 # What no field value holds (RFC 9110 section 5.5); the parser lets some of it pass.
 _FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -167,23 +170,23 @@ class Connection(asyncio.Protocol):
         self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > MAX_HEAD_BYTES:
             raise self._complain(f"a head of more than {MAX_HEAD_BYTES} bytes")
-        if self._has_head:
-            # Trailers: ASGI servers cannot send them on.
-            return
         if _FORBIDDEN.search(value):
             raise self._complain("a control character in a header")
-        self._headers.append((name.lower(), value))
+        if not self._has_head:
+            self._headers.append((name.lower(), value))
+        elif self._answer is not None:
+            self._answer.take_trailer(name.lower(), value)
 
     def on_headers_complete(self) -> None:
         assert self._answer is not None
         status = self._parser.get_status_code()
         if not 100 <= status <= _HIGHEST_STATUS:
             raise self._complain(f"the status {status}")
+        if self._parser.get_http_version() not in ("1.0", "1.1"):
+            raise self._complain(f"HTTP/{self._parser.get_http_version()}")
         if status < 200:
             self._interim(status)
             return
-        if self._parser.get_http_version() not in ("1.0", "1.1"):
-            raise self._complain(f"HTTP/{self._parser.get_http_version()}")
         self._has_head = True
         self._keeps_alive = self._parser.should_keep_alive()
         self._ends_with_connection = not self._is_framed(status)
@@ -205,8 +208,12 @@ class Connection(asyncio.Protocol):
         assert self._answer is not None
         if status == _SWITCHING_PROTOCOLS:
             raise self._complain("a switch of protocols that nobody asked for")
-        if status == 100:
-            self._answer.take_continue()
+        if self._answer.interim_count == MAX_INTERIM_ANSWERS:
+            raise self._complain(f"more than {MAX_INTERIM_ANSWERS} interim answers")
+        if any(name in _FRAMING for name, _ in self._headers):
+            # Forbidden (RFC 9110 section 8.6, RFC 9112 section 6.1), and the parser would read a body.
+            raise self._complain(f"a body of the interim answer {status}")
+        self._answer.take_interim(status, self._headers)
 
     def _is_framed(self, status: int) -> bool:
         """Whether the body says itself where it ends. Raises for codings that would have to be undone on the way."""

@@ -7,9 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
-from agent_service.answers import AnswerLimits, Answers, named_call
+from agent_service.answers import AnswerLimits, Answers, NamedCalls, named_call
 from agent_service.contract import AdapterAction
+from agent_service.problems import Problems
 from agent_service.runtimes.protocol import Emit, Parameters
 from tests.unit.agent_service.harness import Adapter, Clock, Exchange, FunctionRuntime
 
@@ -253,3 +255,30 @@ def test_a_call_that_runs_makes_no_room() -> None:
     for name in "bc":
         kept.end(name)
     assert kept.answers.find("a") is running and kept.known("b", "c") == ["c"]
+
+
+def test_interim_answers_and_trailers_pass_a_call_with_a_name_and_are_not_kept() -> None:
+    messages: list[Message] = [
+        {"type": "http.response.interim", "status": 103},
+        {"type": "http.response.start", "status": 200, "trailers": True},
+        {"type": "http.response.body", "body": b"hi"},
+        {"type": "http.response.trailers", "headers": [(b"x-checksum", b"1")]},
+    ]
+    sent: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in messages:
+            await send(message)
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    answers, problems = Answers(), Problems("echo", Called().adapter.lifecycle)
+    scope = {"type": "http", "headers": [(b"x-manager-call", f"{NAME};timeout=1".encode())]}
+    asyncio.run(NamedCalls(app, answers, problems)(scope, receive, send))
+    kept = answers.find(NAME)
+    assert sent == messages
+    assert kept is not None and kept.is_complete and kept.body() == b"hi" and not kept.interim

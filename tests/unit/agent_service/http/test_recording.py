@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from agent_service.http.client.answer import RawHeaders
 from agent_service.http.recording import Reader, Recording
 from manager.errors import AdapterDied
 from tests.unit.manager.fakes.clock import run
@@ -74,5 +75,29 @@ def test_over_the_limit_without_readers_nothing_is_kept_and_nobody_waited_for() 
         reader.close()
         await writing
         assert recording.size == 100 and recording.body() == b""
+
+    run(scenario())
+
+
+def test_every_reader_is_told_the_interim_answers_and_the_writer_waits_for_none() -> None:
+    async def scenario() -> None:
+        recording = Recording(100)
+        told: list[int] = []
+
+        async def slowly(status: int, _: RawHeaders) -> None:
+            await asyncio.sleep(60)
+            told.append(status)
+
+        early, late = recording.reader(), recording.reader()
+        waiting = asyncio.create_task(early.until_head(slowly))
+        await asyncio.sleep(1)
+        for status in (102, 103):
+            await recording.tell_interim(status, [])
+        await write(recording, b"one")
+        assert told == []
+        await waiting
+        await late.until_head(slowly)
+        assert told == [102, 103] * 2
+        await recording.reader().until_head()
 
     run(scenario())

@@ -64,6 +64,8 @@ class Agent:
         self.headers = [(b"content-type", b"text/plain")]
         self.runs: list[str] = []
         self.recalls: list[Recall | ManagerError] = []
+        self.interim: list[int] = []
+        self.has_asked_for_trailers = False
         self.asked: list[tuple[str | None, str]] = []
         self.names: list[str] = []
 
@@ -75,12 +77,16 @@ class Agent:
             yield self.recalled(request)
             return
         self.names.append(request.call)
+        self.has_asked_for_trailers |= request.takes_trailers
         instance = f"i{len(self.runs) + 1}"
         self.registry.register(registration(instance))
         if request.chosen is not None:
             await request.chosen(instance)
         self.runs.append(instance)
         outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
+        for status in self.interim:
+            assert request.tell_interim is not None
+            await request.tell_interim(status, [])
         await asyncio.sleep(1)
         if isinstance(outcome, ManagerError):
             self.crash(instance, outcome)

@@ -10,6 +10,7 @@ from starlette.types import Message
 
 from agent_service.errors import BodyTooLarge
 from agent_service.http.client.answer import RawHeaders
+from agent_service.http.extensions import EXTENSIONS, INTERIM
 from manager.forwarding.client import GATHERED_BYTES, PATIENCE_SECONDS, Client
 from tests.unit.manager.fakes.clock import run
 
@@ -23,6 +24,10 @@ def piece(body: bytes, *, more: bool) -> Message:
 
 def length(size: int) -> RawHeaders:
     return [(b"content-length", b"%d" % size)]
+
+
+async def send(message: Message) -> None:
+    raise AssertionError(message)
 
 
 class Receiving:
@@ -41,7 +46,7 @@ class Receiving:
 
 def client(headers: RawHeaders, *messages: Message, limit: int = 10 * GATHERED_BYTES) -> tuple[Client, Receiving]:
     receiving = Receiving(*messages)
-    return Client(receiving, headers, limit), receiving
+    return Client({"headers": headers}, receiving, send, limit), receiving
 
 
 def scenario(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -175,5 +180,57 @@ def test_nobody_is_left_watching_when_the_answer_is_over() -> None:
             await asyncio.sleep(1)
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    scenario(work())
+
+
+HINTS: RawHeaders = [(b"link", b"</a>"), (b"connection", b"x-hop"), (b"x-hop", b"1")]
+
+
+@pytest.mark.parametrize(
+    ("expect", "extensions", "status", "is_told"),
+    [
+        (b"", EXTENSIONS, 103, True),
+        (b"", EXTENSIONS, 100, True),
+        (b"100-continue", EXTENSIONS, 103, True),
+        (b"100-continue", EXTENSIONS, 100, False),
+        (b"", {}, 103, False),
+        (b"", None, 103, False),
+    ],
+    ids=["hints", "100 unasked", "hints before 100", "100 that our server says", "HTTP/1.0", "another server"],
+)
+def test_interim_answers_pass_without_what_is_of_the_connection(
+    expect: bytes, extensions: dict[str, Any] | None, status: int, is_told: bool
+) -> None:
+    async def work() -> None:
+        sent: list[Message] = []
+
+        async def note(message: Message) -> None:
+            sent.append(message)
+
+        scope: dict[str, Any] = {"headers": [(b"expect", expect)]}
+        if extensions is not None:
+            scope["extensions"] = extensions
+        await Client(scope, Receiving(), note, 10).tell_interim(status, HINTS)
+        expected = {"type": INTERIM, "status": status, "headers": [(b"link", b"</a>")]}
+        assert sent == ([expected] if is_told else [])
+
+    scenario(work())
+
+
+@pytest.mark.parametrize(
+    ("headers", "extensions", "takes"),
+    [
+        ([(b"te", b"trailers")], EXTENSIONS, True),
+        ([(b"te", b"trailers")], {}, False),
+        ([(b"te", b"gzip")], EXTENSIONS, False),
+        ([], EXTENSIONS, False),
+    ],
+    ids=["asked", "HTTP/1.0", "another coding", "not asked"],
+)
+def test_trailers_are_for_clients_that_ask_for_them(headers: RawHeaders, extensions: Any, takes: bool) -> None:
+    async def work() -> None:
+        asked = Client({"headers": headers, "extensions": extensions}, Receiving(), send, 10)
+        assert asked.takes_trailers is takes
 
     scenario(work())

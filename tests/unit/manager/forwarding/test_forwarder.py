@@ -6,10 +6,19 @@ from dataclasses import replace
 import pytest
 
 from agent_service.http.client.answer import RawHeaders
+from manager.errors import AdapterTimeout
 from manager.forwarding.forwarder import ForwardedAnswer
 from manager.forwarding.request import ForwardRequest
 from tests.unit.manager.fakes.adapters import registration
-from tests.unit.manager.forwarding.played_adapter import REQUEST, Forwarding, PlayedConnection, Response, answers, play
+from tests.unit.manager.forwarding.played_adapter import (
+    OPEN,
+    REQUEST,
+    Forwarding,
+    PlayedConnection,
+    Response,
+    answers,
+    play,
+)
 
 
 @pytest.mark.parametrize("status", [200, 400, 409, 413, 429, 500, 503, 418, 302])
@@ -142,4 +151,79 @@ def test_the_times_of_a_request_are_noted() -> None:
 
     request = ForwardRequest("echo", [], [], b"{}")
     forwarding = Forwarding(slowly)
+    forwarding.run(scenario())
+
+
+def test_interim_answers_are_told_at_once_and_are_no_answer() -> None:
+    async def adapter(connection: PlayedConnection) -> None:
+        connection.answer.take_interim(103, [(b"link", b"</a>")])
+        await asyncio.sleep(1)
+        assert told == [(103, [(b"link", b"</a>")])]
+        connection.answer.take_interim(199, [])
+        play(connection, Response())
+
+    async def tell(status: int, headers: RawHeaders) -> None:
+        told.append((status, headers))
+
+    async def scenario() -> None:
+        assert (await forwarding.whole(replace(REQUEST, tell_interim=tell)))[:2] == (200, [])
+        assert told == [(103, [(b"link", b"</a>")]), (199, [])]
+
+    told: list[tuple[int, RawHeaders]] = []
+    forwarding = Forwarding(adapter)
+    forwarding.run(scenario())
+
+
+def test_interim_answers_buy_no_time() -> None:
+    async def adapter(connection: PlayedConnection) -> None:
+        while True:
+            connection.answer.take_interim(102, [])
+            await asyncio.sleep(1)
+
+    async def tell(status: int, headers: RawHeaders) -> None:
+        told.append(status)
+
+    async def scenario() -> None:
+        with pytest.raises(AdapterTimeout):
+            await forwarding.whole(replace(REQUEST, tell_interim=tell))
+        assert len(told) == pytest.approx(OPEN.policy.execute_timeout_seconds, abs=1)
+
+    told: list[int] = []
+    forwarding = Forwarding(adapter)
+    forwarding.run(scenario())
+
+
+IN_CHUNKS: RawHeaders = [(b"transfer-encoding", b"chunked"), (b"trailer", b"X-Checksum, Content-Length")]
+
+
+@pytest.mark.parametrize("takes_trailers", [True, False])
+def test_trailers_are_asked_for_and_passed_on_where_the_client_takes_them(takes_trailers: bool) -> None:
+    async def adapter(connection: PlayedConnection) -> None:
+        for name in (b"x-checksum", b"content-length", b"set-cookie"):
+            connection.answer.take_trailer(name, b"1")
+        play(connection, Response(headers=IN_CHUNKS, chunks=(b"hi",)))
+
+    async def scenario() -> None:
+        async with forwarding.forwarder.forward(replace(REQUEST, takes_trailers=takes_trailers)) as answer:
+            assert b"".join([chunk async for chunk in answer.chunks]) == b"hi"
+        (request,) = forwarding.requests
+        assert request.values("te") == (["trailers"] if takes_trailers else [])
+        assert request.values("connection") == (["te"] if takes_trailers else [])
+        assert answer.headers == ([(b"trailer", b"x-checksum")] if takes_trailers else [])
+        if takes_trailers:
+            assert answer.trailers is not None and answer.trailers() == [(b"x-checksum", b"1")]
+        else:
+            assert answer.trailers is None
+
+    forwarding = Forwarding(adapter)
+    forwarding.run(scenario())
+
+
+def test_an_answer_of_a_known_length_has_no_trailers() -> None:
+    async def scenario() -> None:
+        async with forwarding.forwarder.forward(replace(REQUEST, takes_trailers=True)) as answer:
+            assert (answer.headers, answer.trailers) == ([(b"content-length", b"2")], None)
+
+    said: RawHeaders = [(b"content-length", b"2"), (b"trailer", b"X-Checksum")]
+    forwarding = Forwarding(answers(200, b"hi", headers=said))
     forwarding.run(scenario())

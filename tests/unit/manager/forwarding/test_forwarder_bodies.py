@@ -96,7 +96,7 @@ def test_a_body_that_was_asked_about_goes_only_where_it_is_wanted(said: str, sen
         if said == "417":
             play(connection, Response(417))
             return
-        connection.answer.take_continue()
+        connection.answer.take_interim(100, [])
         await after_upload(connection)
 
     async def scenario() -> None:

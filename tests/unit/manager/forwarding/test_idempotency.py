@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from agent_service.http.client.answer import RawHeaders
 from manager.errors import AdapterTimeout, KeyReused, NotReady, StoreUnavailable
 from manager.forwarding.request import ForwardRequest
 from tests.unit.manager.forwarding.keyed_calls import ANSWER, Keyed
@@ -188,6 +189,47 @@ def test_a_body_that_comes_in_pieces_is_the_same_as_a_whole_one() -> None:
         async with keyed.idempotency.forward(request) as answer:
             assert [chunk async for chunk in answer.chunks] == ANSWER
         assert await keyed.send() == (b"onetwo", True)
+
+    keyed = Keyed(ANSWER)
+    keyed.run(scenario())
+
+
+def test_interim_answers_reach_whoever_waits_and_are_not_kept() -> None:
+    async def send(told: list[int]) -> None:
+        async def tell(status: int, _: RawHeaders) -> None:
+            await asyncio.sleep(60 * len(told))
+            told.append(status)
+
+        headers = [(b"idempotency-key", b"k"), (b"accept", b"*/*")]
+        async with keyed.idempotency.forward(ForwardRequest("echo", headers, [], b"{}", tell_interim=tell)):
+            pass
+
+    async def scenario() -> None:
+        first: list[int] = []
+        joined: list[int] = []
+        late: list[int] = []
+        async with asyncio.TaskGroup() as group:
+            group.create_task(send(first))
+            await asyncio.sleep(0.5)
+            group.create_task(send(joined))
+            await asyncio.sleep(10)
+            # A reader that is slow to take them holds up neither the call nor the disk.
+            assert keyed.disk.calls["k"].body == b"onetwo" and first == joined == [102]
+        assert first == joined == [102, 103]
+        await send(late)
+        assert late == []
+
+    keyed = Keyed(ANSWER)
+    keyed.agent.interim = [102, 103]
+    keyed.run(scenario())
+
+
+def test_an_answer_that_may_be_told_again_has_no_trailers_the_first_time_either() -> None:
+    async def scenario() -> None:
+        headers = [(b"idempotency-key", b"k"), (b"accept", b"*/*")]
+        async with keyed.idempotency.forward(ForwardRequest("echo", headers, [], b"{}", takes_trailers=True)) as answer:
+            assert answer.trailers is None
+        assert keyed.agent.runs and not keyed.agent.has_asked_for_trailers
 
     keyed = Keyed(ANSWER)
     keyed.run(scenario())

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_service.http.client.answer import HIGH_WATER, BrokenExchange, RawHeaders
-from agent_service.http.client.connection import MAX_FRAMING_BYTES, MAX_HEAD_BYTES, Connection
+from agent_service.http.client.connection import MAX_FRAMING_BYTES, MAX_HEAD_BYTES, MAX_INTERIM_ANSWERS, Connection
 from manager.forwarding.headers import towards_client
 from manager.forwarding.request import END_OF_CHUNKS, ForwardRequest, chunk
 from tests.unit.manager.fakes.clock import run
@@ -57,6 +57,7 @@ class Fed:
         self.connection = Connection()
         self.connection.connection_made(self.transport)  # type: ignore[arg-type]
         self.answer = self.connection.begin(b"POST / HTTP/1.1\r\n\r\n", b"")
+        self.interim: list[tuple[int, RawHeaders]] = []
 
     def feed(self, *pieces: bytes) -> Fed:
         for piece in pieces:
@@ -68,8 +69,11 @@ class Fed:
         self.connection.connection_lost(error)
         return self
 
+    async def tell(self, status: int, headers: RawHeaders) -> None:
+        self.interim.append((status, headers))
+
     async def read(self) -> tuple[int, RawHeaders, bytes]:
-        await self.answer.until_head()
+        await self.answer.until_head(self.tell)
         return self.answer.status, self.answer.headers, b"".join([piece async for piece in self.answer])
 
 
@@ -105,7 +109,12 @@ MALFORMED = {
     "a header that is too long": OK + b"X: " + b"a" * MAX_HEAD_BYTES + b"\r\nY: b\r\n\r\n",
     "too many headers": OK + b"X: a\r\n" * MAX_HEAD_BYTES,
     "a head without end": b"HTTP/1.1 200 " + b"O" * (MAX_FRAMING_BYTES + 1),
-    "interim answers without end": b"HTTP/1.1 102 Processing\r\n\r\n" * (MAX_FRAMING_BYTES // 20),
+    "interim answers without end": b"HTTP/1.1 102 \r\n\r\n" * (MAX_INTERIM_ANSWERS + 1),
+    "long interim answers": (b"HTTP/1.1 102 \r\nX: " + b"a" * 1000 + b"\r\n\r\n") * (MAX_HEAD_BYTES // 1000 + 1),
+    "a control character in an interim answer": b"HTTP/1.1 103 \r\nLink: a\x1bb\r\n\r\n",
+    "an interim answer with a length": b"HTTP/1.1 199 What\r\nContent-Length: 2\r\n\r\nhi" + WHOLE,
+    "an interim answer in chunks": b"HTTP/1.1 199 What\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + WHOLE,
+    "a control character in a trailer": CHUNKED + b"0\r\nX: a\x1bb\r\n\r\n",
     "trailers without end": CHUNKED + b"0\r\n" + b"X: a\r\n" * MAX_HEAD_BYTES,
 }
 
@@ -170,23 +179,75 @@ def test_an_answer_without_body_ends_with_its_head(status: int) -> None:
     fed(scenario)
 
 
+EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
+
+
 def test_interim_answers_come_before_the_answer_and_leave_nothing_in_it() -> None:
     async def scenario(fed: Fed) -> None:
-        fed.feed(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n")
+        fed.feed(EARLY_HINTS)
         assert not fed.answer.has_verdict
         fed.feed(b"HTTP/1.1 100 Continue\r\n\r\n")
         assert fed.answer.has_verdict
-        fed.feed(WHOLE)
+        fed.feed(b"HTTP/1.1 199 What\r\n\r\n" + WHOLE)
         assert await fed.read() == (200, [(b"content-length", b"2")], b"hi")
+        told = [(103, [(b"link", b"</style.css>")]), (100, []), (199, [])]
+        assert fed.interim == told
+        assert fed.connection.finish()
 
     fed(scenario)
 
 
-def test_trailers_are_read_and_left_out() -> None:
+def test_an_interim_answer_is_told_before_anything_else_has_come() -> None:
+    async def scenario(fed: Fed) -> None:
+        reading = asyncio.create_task(fed.read())
+        await asyncio.sleep(1)
+        fed.feed(EARLY_HINTS)
+        await asyncio.sleep(1)
+        assert fed.interim == [(103, [(b"link", b"</style.css>")])] and not reading.done()
+        fed.feed(WHOLE)
+        assert (await reading)[0] == 200
+
+    fed(scenario)
+
+
+def test_interim_answers_that_came_before_a_break_are_told_first() -> None:
+    async def scenario(fed: Fed) -> None:
+        fed.feed(EARLY_HINTS).close()
+        with pytest.raises(BrokenExchange, match="before it answered"):
+            await fed.read()
+        assert [status for status, _ in fed.interim] == [103]
+
+    fed(scenario)
+
+
+def test_who_wants_no_interim_answers_waits_for_the_head_alone() -> None:
+    async def scenario(fed: Fed) -> None:
+        fed.feed(EARLY_HINTS, WHOLE)
+        await fed.answer.until_head()
+        assert fed.answer.status == 200
+
+    fed(scenario)
+
+
+def test_trailers_are_no_headers() -> None:
     async def scenario(fed: Fed) -> None:
         fed.feed(CHUNKED + b"2;note=x\r\nhi\r\n0\r\nX-Checksum: 1\r\n\r\n")
         assert await fed.read() == (200, [(b"transfer-encoding", b"chunked")], b"hi")
+        assert fed.answer.trailers == [(b"x-checksum", b"1")]
         assert fed.connection.finish()
+        answer = fed.connection.begin(b"GET / HTTP/1.1\r\n\r\n", b"")
+        fed.feed(WHOLE)
+        await answer.until_head()
+        assert (answer.headers, answer.trailers) == ([(b"content-length", b"2")], [])
+
+    fed(scenario)
+
+
+def test_a_body_is_not_whole_before_its_trailers_are() -> None:
+    async def scenario(fed: Fed) -> None:
+        fed.feed(CHUNKED + b"2\r\nhi\r\n0\r\nX-Checksum: 1\r\n").close()
+        with pytest.raises(BrokenExchange, match="in the middle of its answer"):
+            await fed.read()
 
     fed(scenario)
 
@@ -287,16 +348,34 @@ def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
     return [data[start:end] for start, end in zip([0, *marks], [*marks, len(data)], strict=True)]
 
 
-@given(headers=HEADERS, body=BODIES, is_chunked=st.booleans(), places=st.lists(st.integers(0, 10_000), max_size=10))
+@given(
+    headers=HEADERS,
+    body=BODIES,
+    interim=st.lists(st.tuples(st.sampled_from([100, 102, 103, 199]), HEADERS), max_size=3),
+    trailers=HEADERS,
+    is_chunked=st.booleans(),
+    places=st.lists(st.integers(0, 10_000), max_size=10),
+)
 def test_whatever_h11_writes_is_read_however_it_is_cut(
-    headers: RawHeaders, body: list[bytes], is_chunked: bool, places: list[int]
+    headers: RawHeaders,
+    body: list[bytes],
+    interim: list[tuple[int, RawHeaders]],
+    trailers: RawHeaders,
+    is_chunked: bool,
+    places: list[int],
 ) -> None:
     server = h11.Connection(h11.SERVER)
     server.receive_data(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
     while not isinstance(server.next_event(), h11.EndOfMessage):
         pass
     framing = (b"transfer-encoding", b"chunked") if is_chunked else (b"content-length", b"%d" % len(b"".join(body)))
-    events = [h11.Response(status_code=200, headers=[*headers, framing]), *map(h11.Data, body), h11.EndOfMessage()]
+    trailers = trailers if is_chunked else []
+    events = [
+        *(h11.InformationalResponse(status_code=status, headers=said) for status, said in interim),
+        h11.Response(status_code=200, headers=[*headers, framing]),
+        *map(h11.Data, body),
+        h11.EndOfMessage(headers=trailers),
+    ]
     data = b"".join(server.send(event) or b"" for event in events)
 
     async def scenario(fed: Fed) -> None:
@@ -304,6 +383,7 @@ def test_whatever_h11_writes_is_read_however_it_is_cut(
         status, got, whole = await fed.read()
         assert (status, whole) == (200, b"".join(body))
         assert got == [*headers, framing]
+        assert (fed.interim, fed.answer.trailers) == (interim, trailers)
         assert fed.connection.finish()
 
     fed(scenario)
