@@ -60,8 +60,12 @@ class Cycle(RequestResponseCycle):
         if not self.keep_alive and not says_close:
             lines.append(b"connection: close\r\n")
         if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in _BODILESS:
-            self.chunked_encoding = True
-            lines.append(b"transfer-encoding: chunked\r\n")
+            if self.scope["http_version"] == "1.0":
+                # It knows no chunks (RFC 9112 section 6.1): the body ends with the connection.
+                self._translate = self._of_any_length
+            else:
+                self.chunked_encoding = True
+                lines.append(b"transfer-encoding: chunked\r\n")
         lines.append(b"\r\n")
         self.transport.write(b"".join(lines))
 
@@ -71,6 +75,10 @@ class Cycle(RequestResponseCycle):
         if status == HTTPStatus.CONTINUE:
             self.waiting_for_100_continue = False
         self.transport.write(b"%b%b\r\n" % (STATUS_LINE[status], _lines(headers)))
+
+    def _of_any_length(self, message: Message) -> Message:
+        self.expected_content_length = len(message.get("body", b""))
+        return message
 
     def _before_trailers(self, message: Message) -> Message:
         """For uvicorn, which does not know trailers, the body ends with them."""

@@ -133,6 +133,8 @@ def test_a_client_of_http_1_0_gets_neither(manager: ManagerProcess, adapter: Raw
         answer = client.rest()
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"Early Hints" not in answer and b"checksum" not in answer.lower()
+    # Nor chunks.
+    assert answer.endswith(b"\r\n\r\nhi") and b"Transfer-Encoding" not in answer.title()
 
 
 def test_trailers_of_a_request_are_left_out(manager: ManagerProcess, adapter: RawAdapter) -> None:

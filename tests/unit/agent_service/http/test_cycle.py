@@ -185,6 +185,17 @@ def test_only_http_1_1_is_offered_either(version: bytes, extensions: object) -> 
     served(work)
 
 
+def test_a_body_without_length_has_no_chunks_for_http_1_0_and_ends_with_the_connection() -> None:
+    async def work(client: Served) -> None:
+        client.protocol.app = answering(start(False), body(b"h", more=True), body(b"", more=True), body(b"i"))
+        await client.send(REQUEST.replace(b"HTTP/1.1", b"HTTP/1.0"))
+        head, _, data = client.transport.sent.partition(b"\r\n\r\n")
+        assert data == b"hi" and client.transport.is_closed
+        assert b"transfer-encoding" not in head and b"connection: close" in head
+
+    served(work)
+
+
 NAMES = st.from_regex(rb"x-[a-z0-9]{1,10}", fullmatch=True)
 VALUES = st.from_regex(rb"[!-~]([ !-~]{0,20}[!-~])?", fullmatch=True)
 FIELDS = st.lists(st.tuples(NAMES, VALUES), max_size=4)
