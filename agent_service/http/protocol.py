@@ -19,9 +19,9 @@ from agent_service.http.cycle import Cycle, closing_problem
 from agent_service.http.extensions import EXTENSIONS
 from agent_service.http.read_limits import Awaited, ReadLimits
 
-# Bytes of a head, or of trailers, rounded up to what comes with the last ones.
+# Bytes of a head and what comes before its body, or of trailers, rounded up to what comes with the last ones.
 MAX_HEAD_BYTES = 64 * 1024
-# The count of bytes begins with the next data: what came with a head's end or a piece of a body is not told apart.
+# The count of bytes begins with the next data: what came with a piece of a body is not told apart.
 _NONE_YET = -1
 
 
@@ -76,7 +76,6 @@ class ServerProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._framing = _NONE_YET
         self._limits.body_begins(self.loop.time())
         self._complete_scope()
         before, self.cycle = cast("Cycle | None", self.cycle), self._new_cycle()
@@ -121,11 +120,11 @@ class ServerProtocol(HttpToolsProtocol):
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         scope["method"] = self.parser.get_method().decode("ascii")
-        scope["http_version"] = self.parser.get_http_version()
+        scope["http_version"] = version = self.parser.get_http_version()
         scope["path"] = urllib.parse.unquote(path) if "%" in path else path
         scope["raw_path"] = url.path
         scope["query_string"] = url.query or b""
-        if scope["http_version"] == "1.1":
+        if version == "1.1":
             scope["extensions"] = EXTENSIONS
 
     def _new_cycle(self) -> Cycle:

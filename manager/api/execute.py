@@ -115,10 +115,10 @@ class Execute:
         try:
             async with self._forwarder.forward(request) as answer:
                 headers = [*answer.headers, course.server_timing()]
-                trails = answer.trailers is not None
-                await send(
-                    {"type": "http.response.start", "status": answer.status, "headers": headers, "trailers": trails}
-                )
+                start = {"type": "http.response.start", "status": answer.status, "headers": headers}
+                if answer.trailers is not None:
+                    start["trailers"] = True
+                await send(start)
                 started, course.status = answer, answer.status
                 left = declared_length(headers)
                 more_body = True

@@ -42,7 +42,7 @@ class Client:
         self._task: asyncio.Task[object] | None = None
         self._watch: asyncio.TimerHandle | asyncio.Task[None]
         self._is_gone = False
-        self.asks_first = named.get(b"expect", b"").lower() == b"100-continue"
+        self.asks_first = b"expect" in named and named[b"expect"].lower() == b"100-continue"
         self.takes_trailers = b"te" in named and asks_for_trailers(headers) and self._is_offered(TRAILERS)
         if self._length is not None and self._length > max_bytes:
             raise too_large(max_bytes)
