@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 
 from starlette.types import Message
-from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HEADER_RE, STATUS_LINE, RequestResponseCycle
 
 from agent_service.contract import PROBLEM_MEDIA_TYPE, Problem
 from agent_service.http.extensions import INTERIM, TRAILERS
+from agent_service.http.field_values import are_clean
 
 # Names that need no look: those of nearly every answer.
 _PLAIN_NAMES = frozenset(
@@ -48,15 +49,14 @@ class Cycle(RequestResponseCycle):
         self.waiting_for_100_continue = False
         lines = [STATUS_LINE[status]]
         lines += [b"%b: %b\r\n" % header for header in self.default_headers]
+        fields = list(headers)
+        lines += _lines(fields)
         says_close = False
-        for name, value in headers:
-            if (name not in _PLAIN_NAMES and HEADER_RE.search(name)) or HEADER_VALUE_RE.search(value):
-                raise RuntimeError("Invalid HTTP header.")
+        for name, value in fields:
             if name == b"content-length":
                 self.expected_content_length, self.chunked_encoding = int(value), False
             elif name == b"connection" and b"close" in value.lower():
                 self.keep_alive, says_close = False, True
-            lines.append(b"%b: %b\r\n" % (name, value))
         if not self.keep_alive and not says_close:
             lines.append(b"connection: close\r\n")
         if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in _BODILESS:
@@ -74,7 +74,7 @@ class Cycle(RequestResponseCycle):
             raise RuntimeError(f"{status} is no interim answer.")
         if status == HTTPStatus.CONTINUE:
             self.waiting_for_100_continue = False
-        self.transport.write(b"%b%b\r\n" % (STATUS_LINE[status], _lines(headers)))
+        self.transport.write(b"".join([STATUS_LINE[status], *_lines(list(headers)), b"\r\n"]))
 
     def _of_any_length(self, message: Message) -> Message:
         self.expected_content_length = len(message.get("body", b""))
@@ -84,7 +84,7 @@ class Cycle(RequestResponseCycle):
         """For uvicorn, which does not know trailers, the body ends with them."""
         if message["type"] != TRAILERS:
             return {**message, "more_body": True}
-        self._trailers += _lines(message.get("headers", ()))
+        self._trailers += b"".join(_lines(list(message.get("headers", ()))))
         is_last = not message.get("more_trailers", False)
         if is_last and self.chunked_encoding:
             self.transport.write(b"0\r\n%b\r\n" % self._trailers)
@@ -93,12 +93,12 @@ class Cycle(RequestResponseCycle):
         return {"type": "http.response.body", "body": b"", "more_body": not is_last}
 
 
-def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def _lines(fields: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
     """Fields on the wire, none of which can pass for two."""
-    fields = list(headers)
-    if any(HEADER_RE.search(name) or HEADER_VALUE_RE.search(value) for name, value in fields):
+    odd_names = [name for name, _ in fields if name not in _PLAIN_NAMES]
+    if any(map(HEADER_RE.search, odd_names)) or not are_clean([value for _, value in fields]):
         raise RuntimeError("Invalid HTTP header.")
-    return b"".join([b"%b: %b\r\n" % field for field in fields])
+    return [b"%b: %b\r\n" % field for field in fields]
 
 
 def closing_problem(status: int, detail: str) -> bytes:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_service.contract import TOKEN_HEADER
 from agent_service.errors import ForeignOrigin, Refusal, TokenRequired, WrongHost
-from agent_service.http.request_context import bind, request_context, values_of
+from agent_service.http.request_context import bind, request_context
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -52,7 +52,7 @@ class RequestIds:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message.get("headers", []), *context.headers()]
+                message["headers"] = [*message.get("headers", []), *context.headers]
             await send(message)
 
         # Never unbound: the server runs each request in a task, and so in a context, of its own.
@@ -78,7 +78,7 @@ class HostGuard:
         names, self._any_address = allowed_names(bound_host)
         self._names = names | {name.lower() for name in also}
         # Values of Host that were found to be ours: they are few, and come again with each request.
-        self._known: set[str] = set()
+        self._known: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._refusal(scope["headers"]) if scope["type"] == "http" else None
@@ -88,21 +88,25 @@ class HostGuard:
             await self._problems.response(refusal)(scope, receive, send)
 
     def _refusal(self, headers: Iterable[tuple[bytes, bytes]]) -> Refusal | None:
-        hosts = values_of(headers, b"host")
+        hosts, origins = [], []
+        for name, value in headers:
+            if name == b"host":
+                hosts.append(value)
+            elif name == b"origin":
+                origins.append(value)
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
             return WrongHost(
-                f"The Host header {', '.join(hosts)!r} is not one of this server's; "
+                f"The Host header {b', '.join(hosts).decode('latin-1')!r} is not one of this server's; "
                 f"use one of {', '.join(sorted(self._names))}."
             )
-        origins = values_of(headers, b"origin")
-        if any(origin.partition("://")[2].lower() != hosts[0].lower() for origin in origins):
+        if any(origin.partition(b"://")[2].lower() != hosts[0].lower() for origin in origins):
             return ForeignOrigin("The request comes from a page of another site; send it without an Origin header.")
         return None
 
-    def _is_ours(self, host: str) -> bool:
+    def _is_ours(self, host: bytes) -> bool:
         if host in self._known:
             return True
-        is_ours = self._allowed(host_name(host))
+        is_ours = self._allowed(host_name(host.decode("latin-1")))
         if is_ours and len(self._known) < _MAX_KNOWN_HOSTS and len(host) <= _MAX_HOST_LENGTH:
             self._known.add(host)
         return is_ours
@@ -134,7 +138,7 @@ class TokenGuard:
         await self._problems.response(refusal)(scope, receive, send)
 
     def _matches(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        given = next((value for name, value in headers if name == _TOKEN_NAME), b"")
+        given = ([value for name, value in headers if name == _TOKEN_NAME] or [b""])[0]
         # All are compared, so that the time taken does not tell which of them was close.
         return any([hmac.compare_digest(given, token) for token in self._tokens])
 

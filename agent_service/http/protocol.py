@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import urllib.parse
+from functools import lru_cache
 from typing import Any, cast
 
 import httptools
@@ -23,6 +24,8 @@ from agent_service.http.read_limits import Awaited, ReadLimits
 MAX_HEAD_BYTES = 64 * 1024
 # The count of bytes begins with the next data: what came with a piece of a body is not told apart.
 _NONE_YET = -1
+# Longer ones are not remembered.
+_USUAL_URL_BYTES = 256
 
 
 class ServerProtocol(HttpToolsProtocol):
@@ -117,13 +120,10 @@ class ServerProtocol(HttpToolsProtocol):
 
     def _complete_scope(self) -> None:
         scope = cast(dict[str, Any], self.scope)
-        url = httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
+        parsed = _parsed_again if len(self.url) <= _USUAL_URL_BYTES else _parsed
+        scope["path"], scope["raw_path"], scope["query_string"] = parsed(self.url)
         scope["method"] = self.parser.get_method().decode("ascii")
         scope["http_version"] = version = self.parser.get_http_version()
-        scope["path"] = urllib.parse.unquote(path) if "%" in path else path
-        scope["raw_path"] = url.path
-        scope["query_string"] = url.query or b""
         if version == "1.1":
             scope["extensions"] = EXTENSIONS
 
@@ -159,3 +159,12 @@ class ServerProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
         self.transport.close()
+
+
+def _parsed(url: bytes) -> tuple[str, bytes, bytes]:
+    parts = httptools.parse_url(url)
+    path = parts.path.decode("ascii")
+    return urllib.parse.unquote(path) if "%" in path else path, parts.path, parts.query or b""
+
+
+_parsed_again = lru_cache(maxsize=256)(_parsed)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from typing import NamedTuple
 
 from starlette.types import Scope
 
@@ -18,28 +17,17 @@ _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
 
-@dataclass(frozen=True)
-class RequestContext:
-    """The ids of one request."""
+class RequestContext(NamedTuple):
+    """The ids of one request. `headers`: the same as ASGI headers, which every answer carries."""
 
     request_id: str
     traceparent: str
+    headers: list[tuple[bytes, bytes]]
 
-    @cached_property
+    @property
     def trace_id(self) -> str:
         """The 32 hex digits that all spans of the trace share."""
         return self.traceparent[3:35]
-
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """The ASGI headers that every answer carries."""
-        return self._headers
-
-    @cached_property
-    def _headers(self) -> list[tuple[bytes, bytes]]:
-        return [
-            (_REQUEST_ID_NAME, self.request_id.encode()),
-            (b"traceparent", self.traceparent.encode()),
-        ]
 
 
 def request_context(headers: Collection[tuple[bytes, bytes]]) -> RequestContext:
@@ -48,11 +36,9 @@ def request_context(headers: Collection[tuple[bytes, bytes]]) -> RequestContext:
     if _REQUEST_ID_NAME not in names and b"traceparent" not in names:
         # One call to the system for both.
         fresh = secrets.token_hex(16 + 24)
-        return RequestContext(fresh[:32], _new_traceparent(fresh[32:]))
+        return _context(fresh[:32], _new_traceparent(fresh[32:]))
     ids, traces = values_of(headers, _REQUEST_ID_NAME), values_of(headers, b"traceparent")
-    return RequestContext(
-        _request_id(ids[0] if len(ids) == 1 else ""), _traceparent(traces[0] if len(traces) == 1 else "")
-    )
+    return _context(_request_id(ids[0] if len(ids) == 1 else ""), _traceparent(traces[0] if len(traces) == 1 else ""))
 
 
 def values_of(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[str]:
@@ -69,6 +55,11 @@ def context_of(scope: Scope) -> RequestContext:
     """The context that was bound to the request."""
     context: RequestContext = scope["state"]["request_context"]
     return context
+
+
+def _context(request_id: str, traceparent: str) -> RequestContext:
+    headers = [(_REQUEST_ID_NAME, request_id.encode()), (b"traceparent", traceparent.encode())]
+    return RequestContext(request_id, traceparent, headers)
 
 
 def _request_id(value: str) -> str:

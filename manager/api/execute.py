@@ -99,7 +99,7 @@ class Execute:
         request = ForwardRequest(
             course.agent_id,
             scope["headers"],
-            context_of(scope).headers() if course.trace is None else course.trace.headers,
+            context_of(scope).headers if course.trace is None else course.trace.headers,
             body,
             asks_first=client.asks_first,
             client=_address(scope),

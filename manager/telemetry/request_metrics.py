@@ -108,7 +108,8 @@ class RequestMetrics:
 
 
 def _is_event_stream(start: Message) -> bool:
-    return any(name == b"content-type" and value.startswith(_EVENT_STREAM) for name, value in start["headers"])
+    headers: dict[bytes, bytes] = dict(start["headers"])
+    return headers.get(b"content-type", b"").startswith(_EVENT_STREAM)
 
 
 def _method(scope: Scope) -> str:

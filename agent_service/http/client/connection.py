@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 from collections.abc import Callable
 from typing import cast
@@ -12,6 +11,7 @@ import httptools
 
 from agent_service.http.client.answer import Answer, BrokenExchange, RawHeaders
 from agent_service.http.client.tcp import acknowledged_bytes, quiet_check, second_handle
+from agent_service.http.field_values import are_clean
 
 # Bytes of a head or of trailers; nginx refuses heads that are far smaller.
 MAX_HEAD_BYTES = 64 * 1024
@@ -23,8 +23,6 @@ MAX_INTERIM_ANSWERS = 1000
 _SWITCHING_PROTOCOLS = 101
 _HIGHEST_STATUS = 599
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
-# What no field value holds (RFC 9110 section 5.5); the parser lets some of it pass.
-_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Connection(asyncio.Protocol):
@@ -170,10 +168,10 @@ class Connection(asyncio.Protocol):
         self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > MAX_HEAD_BYTES:
             raise self._complain(f"a head of more than {MAX_HEAD_BYTES} bytes")
-        if _FORBIDDEN.search(value):
-            raise self._complain("a control character in a header")
         if not self._has_head:
             self._headers.append((name.lower(), value))
+        elif not are_clean([value]):
+            raise self._complain("a control character in a trailer")
         elif self._answer is not None:
             self._answer.take_trailer(name.lower(), value)
 
@@ -184,6 +182,8 @@ class Connection(asyncio.Protocol):
             raise self._complain(f"the status {status}")
         if self._parser.get_http_version() not in ("1.0", "1.1"):
             raise self._complain(f"HTTP/{self._parser.get_http_version()}")
+        if not are_clean([value for _, value in self._headers]):
+            raise self._complain("a control character in a header")
         if status < 200:
             self._interim(status)
             return
@@ -217,10 +217,13 @@ class Connection(asyncio.Protocol):
 
     def _is_framed(self, status: int) -> bool:
         """Whether the body says itself where it ends. Raises for codings that would have to be undone on the way."""
+        names = dict(self._headers)
+        if b"transfer-encoding" not in names:
+            return b"content-length" in names or status in (204, 304)
         codings = [value.strip().lower() for name, value in self._headers if name == b"transfer-encoding"]
-        if codings and codings != [b"chunked"]:
+        if codings != [b"chunked"]:
             raise self._complain(f"the transfer coding {codings[0]!r}")
-        return bool(codings) or status in (204, 304) or any(name == b"content-length" for name, _ in self._headers)
+        return True
 
     def _complain(self, what: str) -> ValueError:
         self._complaint = what

@@ -88,5 +88,5 @@ class ForwardSpan:
 
 
 def _headers(context: RequestContext, parent: str) -> RawHeaders:
-    own = [header for header in context.headers() if header[0] != b"traceparent"]
+    own = [header for header in context.headers if header[0] != b"traceparent"]
     return [*own, (b"traceparent", parent.encode())]
