@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from agent_service.http.prompt_writing import PromptWriter
+
 # Bytes from which on joining two pieces would cost more than it saves.
 FULL = 64 * 1024
 
@@ -16,10 +18,11 @@ FULL = 64 * 1024
 class Joining:
     """The methods of a transport that uvicorn uses."""
 
-    __slots__ = ("_held", "_loop", "_transport")
+    __slots__ = ("_held", "_loop", "_transport", "_write")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
+        self._write = PromptWriter(transport).write
         self._loop = loop
         self._held = b""
 
@@ -27,10 +30,10 @@ class Joining:
         """Hold one piece, for this turn of the loop at most; the next one takes it along."""
         if self._held:
             # `data` may be large: it is copied once, as the transport would.
-            self._transport.write(self._held + data)
+            self._write(self._held + data)
             self._held = b""
         elif len(data) >= FULL:
-            self._transport.write(data)
+            self._write(data)
         elif data:
             self._held = data
             self._loop.call_soon(self._flush)
@@ -59,5 +62,5 @@ class Joining:
 
     def _flush(self) -> None:
         if self._held:
-            self._transport.write(self._held)
+            self._write(self._held)
             self._held = b""

@@ -6,11 +6,13 @@ import hmac
 import ipaddress
 import socket
 from collections.abc import Callable, Collection, Iterable
+from contextvars import ContextVar
 from typing import Protocol
 
 import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import STRUCTLOG_KEY_PREFIX
 
 from agent_service.contract import TOKEN_HEADER
 from agent_service.errors import ForeignOrigin, Refusal, TokenRequired, WrongHost
@@ -18,6 +20,9 @@ from agent_service.http.request_context import bind, request_context
 
 log = structlog.stdlib.get_logger(__name__)
 
+# What `structlog.contextvars.bind_contextvars` would set, found once.
+_BOUND_REQUEST_ID = ContextVar[str](f"{STRUCTLOG_KEY_PREFIX}request_id")
+_BOUND_TRACE_ID = ContextVar[str](f"{STRUCTLOG_KEY_PREFIX}trace_id")
 _TOKEN_NAME = TOKEN_HEADER.lower().encode()
 _MAX_KNOWN_HOSTS = 64
 # Of a DNS name and a port.
@@ -56,7 +61,8 @@ class RequestIds:
             await send(message)
 
         # Never unbound: the server runs each request in a task, and so in a context, of its own.
-        structlog.contextvars.bind_contextvars(request_id=context.request_id, trace_id=context.trace_id)
+        _BOUND_REQUEST_ID.set(context.request_id)
+        _BOUND_TRACE_ID.set(context.trace_id)
         try:
             await self._app(scope, receive, send_with_ids)
         except Exception:

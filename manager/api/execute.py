@@ -17,6 +17,7 @@ from manager.api.operation import Operation
 from manager.api.problem import Problems, error_response, problem_of
 from manager.clock import Clock
 from manager.errors import AdapterDied, AdapterTimeout, ManagerError
+from manager.forwarding.alarms import Alarms
 from manager.forwarding.client import Client
 from manager.forwarding.forwarder import ForwardedAnswer, Forwarder
 from manager.forwarding.headers import declared_length
@@ -51,6 +52,7 @@ class Execute:
         self._clock = clock
         self._tracing = tracing
         self._later = later
+        self._alarms = Alarms()
 
     def operations(self) -> list[Operation]:
         """What this module serves."""
@@ -94,7 +96,7 @@ class Execute:
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send, course: Course, max_body_bytes: int) -> None:
         """Raises what is to be answered instead, while nothing has been answered yet."""
-        client = Client(scope, receive, send, max_body_bytes)
+        client = Client(scope, receive, send, max_body_bytes, self._alarms)
         body = await client.body()
         request = ForwardRequest(
             course.agent_id,

@@ -13,6 +13,7 @@ from agent_service.http.body import too_large
 from agent_service.http.client.answer import CONTINUE, RawHeaders
 from agent_service.http.disconnect import disconnected
 from agent_service.http.extensions import INTERIM, TRAILERS
+from manager.forwarding.alarms import Alarm, Alarms
 from manager.forwarding.headers import towards_client
 from manager.forwarding.trailers import asks_for_trailers
 
@@ -29,7 +30,7 @@ class Client:
     Raises `BodyTooLarge` once more than `max_bytes` are known of, `ClientDisconnect` while reading.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, max_bytes: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, max_bytes: int, alarms: Alarms) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -40,7 +41,8 @@ class Client:
         self._length = None if length is None else int(length)
         self._upload: asyncio.Event | None = None
         self._task: asyncio.Task[object] | None = None
-        self._watch: asyncio.TimerHandle | asyncio.Task[None]
+        self._alarms = alarms
+        self._watch: Alarm | asyncio.Task[None]
         self._is_gone = False
         self.asks_first = b"expect" in named and named[b"expect"].lower() == b"100-continue"
         self.takes_trailers = b"te" in named and asks_for_trailers(headers) and self._is_offered(TRAILERS)
@@ -74,7 +76,7 @@ class Client:
     async def __aenter__(self) -> None:
         """Inside, the request is being answered; the block is left, silently, as soon as the client is gone."""
         self._task = asyncio.current_task()
-        self._watch = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._begin_watch)
+        self._watch = self._alarms.set(PATIENCE_SECONDS, self._begin_watch)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -14,6 +14,7 @@ from agent_service.http.client.answer import Answer, BrokenExchange, RawHeaders
 from agent_service.http.client.connection import Connection
 from manager.clock import Clock
 from manager.errors import AdapterDied, AdapterTimeout, NotReady
+from manager.forwarding.alarms import Alarms
 from manager.forwarding.exchange import Exchange
 from manager.forwarding.headers import towards_client
 from manager.forwarding.pool import Pool
@@ -45,6 +46,7 @@ class Forwarder:
         self._router = router
         self._pool = pool
         self._clock = clock
+        self._alarms = Alarms()
         self._token_headers: list[RawHeaders] = [[(_TOKEN_NAME, token.encode())] for token in tokens] or [[]]
 
     def forward(self, request: ForwardRequest) -> Forwarding:
@@ -53,7 +55,8 @@ class Forwarder:
         Entering raises what `Router.lease` raises, `AdapterDied`, `AdapterTimeout` after the agent's
         `executeTimeoutSeconds`, or what the request's own body raises; so does reading on.
         """
-        return Forwarding(self, request, self._router.route(request.agent_id).policy.execute_timeout_seconds)
+        limit = self._router.route(request.agent_id).policy.execute_timeout_seconds
+        return Forwarding(self, request, TimeLimit(limit, self._alarms))
 
     async def send(self, request: ForwardRequest) -> tuple[Lease, Exchange]:
         """Try instances until one has answered, as long as it is certain that none before it has begun the request."""
@@ -189,15 +192,14 @@ class Forwarding:
     Not by contextlib, whose generators cost more per request than choosing the instance does.
     """
 
-    def __init__(self, forwarder: Forwarder, request: ForwardRequest, limit: float) -> None:
+    def __init__(self, forwarder: Forwarder, request: ForwardRequest, limit: TimeLimit) -> None:
         self._forwarder = forwarder
         self._request = request
         self._limit = limit
-        self._time_limit = TimeLimit(limit)
         self._taken: tuple[Lease, Exchange] | None = None
 
     async def __aenter__(self) -> ForwardedAnswer:
-        self._time_limit.start()
+        self._limit.start()
         try:
             self._taken = await self._forwarder.send(self._request)
         except BaseException as error:
@@ -222,10 +224,10 @@ class Forwarding:
 
     def _leave(self, error: BaseException | None) -> None:
         """Stop the clock. Raises `AdapterTimeout` where it has struck."""
-        if self._time_limit.stop(error):
+        if self._limit.stop(error):
             raise AdapterTimeout(
-                f"{self._request.agent_id} did not finish within its executeTimeoutSeconds ({self._limit:g} s), and "
-                "the manager hung up on it; give it less to do, or raise the limit.",
+                f"{self._request.agent_id} did not finish in its executeTimeoutSeconds ({self._limit.seconds:g} s), "
+                "and the manager hung up on it; give it less to do, or raise the limit.",
                 agent_id=self._request.agent_id,
             ) from error
 

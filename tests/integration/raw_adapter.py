@@ -55,6 +55,10 @@ class Peer:
         """Send bytes, whatever they are."""
         self.socket.sendall(data)
 
+    def asked_again(self) -> bool:
+        """Whether another request comes by this connection; false once the manager has closed it."""
+        return bool(self.socket.recv(1, socket.MSG_PEEK))
+
     def next_exchange(self) -> None:
         """Be ready for another request on this connection; what was sent went past h11."""
         self._h11 = h11.Connection(h11.SERVER)
@@ -162,7 +166,7 @@ def answering(data: bytes) -> Behaviour:
     """Reads each request and answers with these bytes, as long as the manager asks on the same connection."""
 
     def behave(peer: Peer) -> None:
-        while peer.socket.recv(1, socket.MSG_PEEK):
+        while peer.asked_again():
             peer.request()
             peer.send(data)
             peer.next_exchange()

@@ -12,6 +12,7 @@ import httptools
 from agent_service.http.client.answer import Answer, BrokenExchange, RawHeaders
 from agent_service.http.client.tcp import acknowledged_bytes, quiet_check, second_handle
 from agent_service.http.field_values import are_clean
+from agent_service.http.prompt_writing import PromptWriter
 
 # Bytes of a head or of trailers; nginx refuses heads that are far smaller.
 MAX_HEAD_BYTES = 64 * 1024
@@ -31,6 +32,7 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
+        self._writer: PromptWriter | None = None
         self._handle: socket.socket | None = None
         self._is_quiet: Callable[[], bool] | None = None
         self._is_encrypted = False
@@ -100,15 +102,16 @@ class Connection(asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         # The transport would only log that it is closed; the answer tells its reader.
-        if self._transport is not None and not self._transport.is_closing():
+        if self._writer is not None and not self.is_closed:
             self._written += len(data)
-            self._transport.write(data)
+            self._writer.write(data)
 
     # What the transport tells.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Of uvloop's own class, not of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
+        self._writer = PromptWriter(self._transport)
         self._handle = second_handle(transport)
         self._is_quiet = None if self._handle is None else quiet_check(self._handle)
         self._is_encrypted = transport.get_extra_info("ssl_object") is not None

@@ -11,6 +11,7 @@ from starlette.types import Message
 from agent_service.errors import BodyTooLarge
 from agent_service.http.client.answer import RawHeaders
 from agent_service.http.extensions import EXTENSIONS, INTERIM
+from manager.forwarding.alarms import Alarms
 from manager.forwarding.client import GATHERED_BYTES, PATIENCE_SECONDS, Client
 from tests.unit.manager.fakes.clock import run
 
@@ -46,7 +47,7 @@ class Receiving:
 
 def client(headers: RawHeaders, *messages: Message, limit: int = 10 * GATHERED_BYTES) -> tuple[Client, Receiving]:
     receiving = Receiving(*messages)
-    return Client({"headers": headers}, receiving, send, limit), receiving
+    return Client({"headers": headers}, receiving, send, limit, Alarms()), receiving
 
 
 def scenario(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -211,7 +212,7 @@ def test_interim_answers_pass_without_what_is_of_the_connection(
         scope: dict[str, Any] = {"headers": [(b"expect", expect)]}
         if extensions is not None:
             scope["extensions"] = extensions
-        await Client(scope, Receiving(), note, 10).tell_interim(status, HINTS)
+        await Client(scope, Receiving(), note, 10, Alarms()).tell_interim(status, HINTS)
         expected = {"type": INTERIM, "status": status, "headers": [(b"link", b"</a>")]}
         assert sent == ([expected] if is_told else [])
 
@@ -230,7 +231,7 @@ def test_interim_answers_pass_without_what_is_of_the_connection(
 )
 def test_trailers_are_for_clients_that_ask_for_them(headers: RawHeaders, extensions: Any, takes: bool) -> None:
     async def work() -> None:
-        asked = Client({"headers": headers, "extensions": extensions}, Receiving(), send, 10)
+        asked = Client({"headers": headers, "extensions": extensions}, Receiving(), send, 10, Alarms())
         assert asked.takes_trailers is takes
 
     scenario(work())

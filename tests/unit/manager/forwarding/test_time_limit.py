@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from manager.forwarding.alarms import Alarms
 from manager.forwarding.time_limit import TimeLimit
 from tests.unit.manager.fakes.clock import run
 
 
 async def limited(seconds: float, work: Coroutine[Any, Any, str]) -> str:
-    limit = TimeLimit(seconds)
+    limit = TimeLimit(seconds, Alarms())
     limit.start()
     try:
         result = await work
