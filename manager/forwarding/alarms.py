@@ -11,17 +11,25 @@ from collections.abc import Callable
 
 
 class Alarms:
-    """For one event loop."""
+    """For one event loop: that in which the first is set."""
 
     def __init__(self) -> None:
         self._lines: dict[float, _Line] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The running one. To find it out takes a system call in Python 3.11, so that is done once."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def set(self, seconds: float, ring: Callable[[], object]) -> Alarm:
         """Call `ring` after so many seconds. There should be few different lengths: each is kept."""
         line = self._lines.get(seconds)
         if line is None:
             line = self._lines[seconds] = _Line()
-        loop = asyncio.get_running_loop()
+        loop = self.loop
         alarm = Alarm(line, loop.time() + seconds, ring)
         line.waiting[alarm] = None
         if line.timer is None:

@@ -75,7 +75,7 @@ class Client:
 
     async def __aenter__(self) -> None:
         """Inside, the request is being answered; the block is left, silently, as soon as the client is gone."""
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(self._alarms.loop)
         self._watch = self._alarms.set(PATIENCE_SECONDS, self._begin_watch)
 
     async def __aexit__(

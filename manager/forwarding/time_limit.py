@@ -22,7 +22,7 @@ class TimeLimit:
 
     def start(self) -> None:
         """Begin to count, in the task that is to be limited."""
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(self._alarms.loop)
         self._cancellations = self._task.cancelling() if self._task is not None else 0
         self._alarm = self._alarms.set(self.seconds, self._pass)
 
