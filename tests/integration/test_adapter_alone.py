@@ -162,7 +162,7 @@ def test_a_log_file_gets_lines_prints_and_the_traceback_of_a_dying_process(tmp_p
         assert lines[0] == "an older line"
         assert "a print of the agent" in lines
         assert any("A line from a thread" in line for line in lines)
-        assert "a print of the agent\n" in adapter.output
+        until(lambda: "a print of the agent\n" in adapter.output, "the print")
 
 
 def test_a_managed_process_writes_its_log_once(tmp_path: Path) -> None:
