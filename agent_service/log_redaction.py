@@ -73,7 +73,8 @@ class Redaction:
     def text(self, text: str) -> str:
         """`text` without the secrets."""
         raw = text.encode(errors="surrogatepass")
-        return self.raw(raw).decode(errors="surrogatepass") if self.concerns(raw) else text
+        clean = self.raw(raw)
+        return text if clean == raw else clean.decode(errors="surrogatepass")
 
     def raw(self, data: bytes) -> bytes:
         """`data` without the secrets; it may be of any encoding that contains ASCII."""

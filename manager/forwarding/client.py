@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from http import HTTPStatus
 from types import TracebackType
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from agent_service.http.body import too_large
-from agent_service.http.client.answer import CONTINUE, RawHeaders
+from agent_service.http.client.answer import RawHeaders
 from agent_service.http.disconnect import disconnected
 from agent_service.http.extensions import INTERIM, TRAILERS
 from manager.forwarding.alarms import Alarm, Alarms
@@ -70,7 +71,7 @@ class Client:
 
         Who asked before sending the body hears of it from our own server, when the body is read.
         """
-        if self._is_offered(INTERIM) and not (status == CONTINUE and self.asks_first):
+        if self._is_offered(INTERIM) and not (status == HTTPStatus.CONTINUE and self.asks_first):
             await self._send({"type": INTERIM, "status": status, "headers": towards_client(headers)})
 
     async def __aenter__(self) -> None:

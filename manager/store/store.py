@@ -11,7 +11,6 @@ from time import perf_counter
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 
 from manager.errors import StoreUnavailable
@@ -21,6 +20,7 @@ from manager.store.deliveries import DeliveryTable
 from manager.store.event_table import EventTable
 from manager.store.keyed_answers import KeyedAnswers
 from manager.store.tracing_table import TracingTable
+from manager.store.transactions import choose, replacing
 
 T = TypeVar("T")
 
@@ -94,15 +94,7 @@ class Store:
 
     async def set_desired(self, record: DesiredRecord) -> None:
         """Keep a person's choice; it is on disk when this returns."""
-        values = asdict(record)
-        statement = upsert(tables.desired_states).values(values)
-        statement = statement.on_conflict_do_update(index_elements=["agent_id"], set_=values)
-
-        def write(db: Connection) -> None:
-            self._check()
-            db.execute(statement)
-
-        await self._run(write)
+        await choose(self._run, self._check, replacing(tables.desired_states, record))
 
     async def instances(self) -> list[InstanceRecord]:
         """The processes that ran when last heard of."""

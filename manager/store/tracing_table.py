@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, select
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import delete, select
 
 from manager.store import tables
-from manager.store.transactions import Transactions
+from manager.store.transactions import Transactions, choose, replacing
 
 _overrides = tables.tracing_overrides
 
@@ -40,22 +39,8 @@ class TracingTable:
 
     async def put(self, record: TracingRecord) -> None:
         """Keep what a person set; it is on disk when this returns."""
-        values = asdict(record)
-        statement = upsert(_overrides).values(values)
-        statement = statement.on_conflict_do_update(index_elements=["agent_id"], set_=values)
-
-        def write(db: Connection) -> None:
-            self._check()
-            db.execute(statement)
-
-        await self._run(write)
+        await choose(self._run, self._check, replacing(_overrides, record))
 
     async def remove(self, agent_ids: Collection[str]) -> None:
         """Forget what was set of these."""
-        statement = delete(_overrides).where(_overrides.c.agent_id.in_(agent_ids))
-
-        def write(db: Connection) -> None:
-            self._check()
-            db.execute(statement)
-
-        await self._run(write)
+        await choose(self._run, self._check, delete(_overrides).where(_overrides.c.agent_id.in_(agent_ids)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Protocol
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -15,7 +16,6 @@ TellInterim = Callable[[int, RawHeaders], Awaitable[None]]
 
 # Bytes that may wait for a slow reader; with more, the server is not read from until they are taken.
 HIGH_WATER = 256 * 1024
-CONTINUE = 100
 
 
 class BrokenExchange(Exception):
@@ -67,7 +67,7 @@ class Answer:
         """An interim answer has come; 100 is a verdict, too."""
         self.interim_count += 1
         self._interim.append((status, headers))
-        if status == CONTINUE:
+        if status == HTTPStatus.CONTINUE:
             self._decide()
         self._wake()
 

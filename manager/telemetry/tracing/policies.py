@@ -27,23 +27,22 @@ class Policies:
         self._fleet_rate = fleet_rate
         self._table = table
         self._clock = clock
-        self._overrides: dict[str, Tracing] = {}
         self._records: dict[str, TracingRecord] = {}
         self._changing = asyncio.Lock()
 
     async def restore(self) -> None:
         """Take over what was set under earlier managers. Raises `StoreUnavailable`."""
-        for record in await self._table.all():
-            self._take(record)
+        self._records = {record.agent_id: record for record in await self._table.all()}
 
     def of(self, agent_id: str) -> Tracing:
         """What holds."""
-        found = self._overrides.get(agent_id)
+        found = self.override_of(agent_id)
         return found if found is not None else Policy(lambda: self._defined(agent_id), self._fleet_rate).now()
 
     def override_of(self, agent_id: str) -> Tracing | None:
         """What a person has set."""
-        return self._overrides.get(agent_id)
+        record = self._records.get(agent_id)
+        return None if record is None else Tracing(enabled=record.enabled, sample_rate=record.sample_rate)
 
     def record_of(self, agent_id: str) -> TracingRecord | None:
         """Who has set it, and when."""
@@ -64,30 +63,22 @@ class Policies:
                 set_at=rfc3339(self._clock.now()),
             )
             await self._table.put(record)
-            self._take(record)
+            self._records[agent_id] = record
 
     async def reset(self, agent_id: str) -> None:
         """From now on as the definition says. Raises `StoreUnavailable`, with nothing changed."""
         async with self._changing:
             await self._table.remove([agent_id])
-            self._drop(agent_id)
+            self._records.pop(agent_id, None)
 
     async def retain(self, configured: Collection[str]) -> None:
         """Forget what was set of agents that have left the config since."""
         async with self._changing:
             gone = [each for each, record in self._records.items() if record.managed and each not in configured]
             for agent_id in gone:
-                self._drop(agent_id)
+                del self._records[agent_id]
             try:
                 if gone:
                     await self._table.remove(gone)
             except StoreUnavailable as error:
                 log.warning("What was set of traces is forgotten at the next start", agents=gone, error=error.detail)
-
-    def _take(self, record: TracingRecord) -> None:
-        self._records[record.agent_id] = record
-        self._overrides[record.agent_id] = Tracing(enabled=record.enabled, sample_rate=record.sample_rate)
-
-    def _drop(self, agent_id: str) -> None:
-        self._records.pop(agent_id, None)
-        self._overrides.pop(agent_id, None)
